@@ -1,0 +1,69 @@
+"""Exact probability densities of images and tables, learned by invertible networks.
+
+Importing this package is cheap: PyTorch is imported when a name that needs it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import bases, data, elementwise, jobs, layers, models, nets, training
+    from .data import Dataset, open_data
+    from .errors import InputError, NumericalError
+    from .flow import Flow
+    from .models import RealNVP, create, list_models
+    from .storage import load
+    from .training import Run, fit
+
+_HOMES = {
+    "Dataset": "data",
+    "Flow": "flow",
+    "InputError": "errors",
+    "NumericalError": "errors",
+    "RealNVP": "models",
+    "Run": "training",
+    "create": "models",
+    "fit": "training",
+    "list_models": "models",
+    "load": "storage",
+    "open_data": "data",
+}
+_MODULES = ("bases", "data", "elementwise", "jobs", "layers", "models", "nets", "training")
+
+__all__ = [
+    "Dataset",
+    "Flow",
+    "InputError",
+    "NumericalError",
+    "RealNVP",
+    "Run",
+    "bases",
+    "create",
+    "data",
+    "elementwise",
+    "fit",
+    "jobs",
+    "layers",
+    "list_models",
+    "load",
+    "models",
+    "nets",
+    "open_data",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

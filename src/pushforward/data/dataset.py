@@ -1,0 +1,119 @@
+"""What every source becomes: arrays in three splits, with a kind, a shape and a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Dataset", "Kind", "Source", "describe"]
+
+Source = Any
+"""A path, a built-in name, a NumPy array, a torch tensor, a pandas data frame, or a `Dataset`."""
+
+Kind = Literal["images", "rows"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images or rows in three splits.
+
+    Attributes:
+        name: the built-in name, or the stem of the file or folder.
+        kind: ``"images"`` or ``"rows"``.
+        shape: the event shape, ``(C, H, W)`` or ``(D,)``.
+        levels: how many integer levels a value can take, 0 to levels - 1 (256 for 8-bit images);
+            None for continuous rows.
+        train, validation, test: ``(N, *shape)``. Images are uint8 (uint16 above 256 levels); rows
+            are float32, or float64 where the source is float64 or holds integers beyond 2**24.
+            Validation and test may be empty.
+        columns: the names of the D columns of rows, None for images.
+        labels: split name -> labels ``(N,)``, where the source has them. They are never modelled.
+        notes: what the user should know about the reading, one sentence each.
+        missing: for rows, how many values each column lacked before incomplete rows were dropped.
+        label_names: what the integers in ``labels`` stand for, where the source says so.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    levels: int | None
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    columns: tuple[str, ...] | None = None
+    labels: dict[str, np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
+    missing: tuple[int, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Return ``{"train": ..., "validation": ..., "test": ...}``, in this order."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def everything(self) -> np.ndarray:
+        """All events ``(N, *shape)``: train, then validation, then test. A copy at every call."""
+        return np.concatenate(list(self.splits().values()))
+
+    def __len__(self) -> int:
+        return sum(len(values) for values in self.splits().values())
+
+    def __repr__(self) -> str:
+        levels = "" if self.levels is None else f", {self.levels} levels"
+        counts = ", ".join(f"{len(values):,} {split}" for split, values in self.splits().items())
+        return f"Dataset({self.name!r}, {self.kind} {self.shape}{levels}: {counts})"
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Summarise a data set in plain Python values, ready for ``json.dumps``.
+
+    Returns:
+        ``name``, ``kind``, ``shape``, ``levels``, ``dtype``, ``counts`` (per split and ``total``),
+        ``min`` and ``max``, ``labels`` (the number of distinct labels, or None) and ``notes``. For
+        rows also ``columns``: a list with ``name``, ``mean``, ``std`` (of the population),
+        ``min``, ``max`` and ``missing`` (values lacking in the source) of each column.
+    """
+    filled = [values for values in dataset.splits().values() if values.size]
+    summary: dict[str, Any] = {
+        "name": dataset.name,
+        "kind": dataset.kind,
+        "shape": list(dataset.shape),
+        "levels": dataset.levels,
+        "dtype": str(dataset.train.dtype),
+        "counts": {
+            **{split: len(values) for split, values in dataset.splits().items()},
+            "total": len(dataset),
+        },
+        "min": min(values.min().item() for values in filled),
+        "max": max(values.max().item() for values in filled),
+        "labels": _distinct_labels(dataset),
+        "notes": list(dataset.notes),
+    }
+    if dataset.kind == "rows":
+        summary["columns"] = _describe_columns(dataset)
+    return summary
+
+
+def _distinct_labels(dataset: Dataset) -> int | None:
+    if not dataset.labels:
+        return None
+    return len(np.unique(np.concatenate(list(dataset.labels.values()))))
+
+
+def _describe_columns(dataset: Dataset) -> list[dict[str, Any]]:
+    values = dataset.everything
+    names = dataset.columns or tuple(f"x{i}" for i in range(values.shape[1]))
+    missing = dataset.missing or (0,) * len(names)
+    return [
+        {
+            "name": name,
+            "mean": float(column.mean(dtype=np.float64)),
+            "std": float(column.std(dtype=np.float64)),
+            "min": float(column.min()),
+            "max": float(column.max()),
+            "missing": lacking,
+        }
+        for name, column, lacking in zip(names, values.T, missing, strict=True)
+    ]

@@ -1,0 +1,153 @@
+"""What a reader is asked for and what it hands back, before anything is checked or split."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InputError
+
+__all__ = [
+    "SPLITS",
+    "Found",
+    "Missing",
+    "Part",
+    "Request",
+    "counted",
+    "listed",
+    "natural",
+    "reading",
+    "split_of",
+    "stem",
+]
+
+SPLITS = ("train", "validation", "test")
+
+Missing = Literal["drop", "raise", "keep"]
+
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "t10k": "test",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller wants of a source; a reader takes from it what concerns its format.
+
+    Attributes:
+        columns: the columns to read, in this order; None for every numeric one.
+        size: bring encoded images to ``size x size``.
+        levels: how many integer levels the values have.
+        shape: the event shape of an existing model, which settles every ambiguity of layout.
+        missing: what to do with the missing values of a table.
+        whole: every row must be read, so an unreadable image is an error, not a note.
+    """
+
+    columns: tuple[str, ...] | None = None
+    size: int | None = None
+    levels: int | None = None
+    shape: tuple[int, ...] | None = None
+    missing: Missing = "drop"
+    whole: bool = False
+
+
+@dataclass
+class Part:
+    """One split of a source: values ``(N, ...)`` in the source's order, and labels ``(N,)``."""
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+    def take(self, index: np.ndarray | slice) -> Part:
+        """Return the rows that ``index`` selects, values and labels alike."""
+        return Part(self.values[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass
+class Found:
+    """What a reader found.
+
+    Attributes:
+        parts: split name -> part. A source without splits of its own is all ``train``.
+        columns: names of the columns of rows; None where the source has no names.
+        levels: the number of levels, where the format itself tells it.
+        splitting: ``seeded``: draw the splits that are lacking by a seeded permutation; ``tail``:
+            validation is the end of train, as long as test; ``fixed``: the splits are final.
+        laid_out: values are rows (N, D) or images (N, C, H, W) already, not to be guessed at.
+        title: the name of the data set, where messages had better say more (the file's ending).
+    """
+
+    name: str
+    parts: dict[str, Part]
+    columns: tuple[str, ...] | None = None
+    levels: int | None = None
+    splitting: Literal["seeded", "tail", "fixed"] = "seeded"
+    laid_out: bool = False
+    title: str | None = None
+    label_names: tuple[str, ...] | None = None
+    missing: tuple[int, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def reading(path: object, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises about a broken file into one sentence.
+
+    Keep the body to the library calls that read the file: every exception is taken for the file's.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: permission denied.") from error
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        reason = said[0].rstrip(". ") if said else type(error).__name__
+        raise InputError(
+            f"cannot read {path} as {kind}: {reason}. "
+            "Check that the file is whole and that its name tells its format."
+        ) from error
+
+
+def split_of(word: str) -> str | None:
+    """Return the split that a file or folder name stands for: ``val`` -> ``validation``."""
+    return _SPLIT_WORDS.get(word.lower())
+
+
+def listed(names: Sequence[object], limit: int = 10) -> str:
+    """Join names for a message: ``a, b, c and 4 more``."""
+    shown = ", ".join(str(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 row`` or ``2,000 rows``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def natural(path: Path) -> list[list[str | int]]:
+    """Return a sorting key of a path that puts ``part-2`` before ``part-10``."""
+    # re.split gives text, digits, text, ...: like is compared with like.
+    pieces = [re.split(r"(\d+)", part) for part in path.parts]
+    return [[int(s) if i % 2 else s for i, s in enumerate(piece)] for piece in pieces]
+
+
+def stem(path: Path) -> str:
+    """Return the file's name without its endings: ``rows.csv.gz`` -> ``rows``."""
+    name = path.name.removesuffix(".gz")
+    return Path(name).stem or name

@@ -1,0 +1,312 @@
+"""Open a source, whatever it is."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .arrays import from_memory, in_memory, is_frame, read_npy, read_npz
+from .dataset import Dataset, Source
+from .digits import digits
+from .events import default_columns, expect, settle
+from .folders import IMAGE_ENDINGS, files_in, read_images
+from .found import SPLITS, Found, Missing, Part, Request, counted, listed, natural, stem
+from .idx import idx_files, is_idx, read_idx_file, read_idx_folder
+from .splitting import divide, join
+from .tables import choose, from_frame, read_csv
+from .toy import TOYS, toy
+
+__all__ = ["BUILT_IN", "open_data", "read_for"]
+
+BUILT_IN = ("digits", *TOYS)
+"""The names of the data sets that need no file."""
+
+_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_PARQUET = (".parquet", ".pq")
+_READS = "CSV, TSV, Parquet, npy, npz, idx (MNIST), and png, jpg, bmp, gif, tif or webp images"
+
+
+def open_data(
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    split_seed: int = 0,
+    fractions: tuple[float, float] = (0.1, 0.1),
+    size: int | None = None,
+    levels: int | None = None,
+) -> Dataset:
+    """Open any source as a `Dataset` with train, validation and test.
+
+    Args:
+        source: a built-in name (``digits`` or a toy density, see ``BUILT_IN``; ``./digits`` is a
+            file of that name), a path (CSV, Parquet, npy, npz, idx, images, or a folder of these),
+            a glob of Parquet or image files, an array, a torch tensor, a pandas data frame, or a
+            Dataset. Arrays are rows ``(N,)`` or ``(N, D)``, grey images ``(N, H, W)`` or images
+            ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
+        columns: for rows, the columns to take, in this order; for Parquet also the image column.
+        split_seed: seeds the permutation that draws the splits which the source does not bring
+            (and the draws of a toy density). The same source and seed give the same splits.
+        fractions: the shares of validation and test among the rows that are split. At least one
+            row each from 10 rows on; below that they may be empty; train never is. Splits that the
+            source brings are kept as they are, and idx folders take validation from the end of
+            train, as long as test (the last 10,000 of MNIST).
+        size: bring image files to ``size x size``: the shorter side is resized, the centre cut.
+        levels: the number of integer levels, 256 for 8-bit images if not given. For rows it says
+            that they are integers, 0 to levels - 1.
+
+    Raises:
+        InputError: the source is not there, cannot be read, or does not hold finite numbers.
+    """
+    if isinstance(source, Dataset) and columns is None and levels is None and size is None:
+        return source
+    request = _request(columns=columns, size=size, levels=levels)
+    return _open(source, request, split_seed, fractions)
+
+
+def read_for(
+    source: Source,
+    *,
+    shape: Sequence[int],
+    levels: int | None = None,
+    columns: Sequence[str] | None = None,
+    split: str | None = None,
+    size: int | None = None,
+    missing: Missing = "raise",
+    split_seed: int = 0,
+    fractions: tuple[float, float] = (0.1, 0.1),
+) -> np.ndarray:
+    """Read a source for a model that has a shape: all of it, in the source's own order.
+
+    Sources with splits come as train, validation, test. The shape settles what `open_data` has to
+    guess: one event without a batch axis is taken for a batch of one, grey image files become RGB
+    for a model of three channels.
+
+    Args:
+        source: as for `open_data`.
+        shape: the event shape, ``(D,)`` or ``(C, H, W)``.
+        levels: the number of integer levels that the model was trained on.
+        columns: the model's columns, picked by name where the source has names; other columns
+            do not matter. Sources without names go by position.
+        split: only ``train``, ``validation`` or ``test`` of `open_data`; incomplete rows and
+            unreadable images are left out then, as they are there.
+        size: as for `open_data`.
+        missing: missing values of rows are an error (``raise``), stay NaN (``keep``), or their
+            rows are left out (``drop``).
+        split_seed, fractions: as for `open_data`, for ``split``.
+
+    Returns:
+        ``(N, *shape)``: uint8 or uint16 images, float32 or float64 rows. A plain array, writable,
+        in native byte order; it may share memory with an array that was given.
+
+    Raises:
+        InputError: the source does not fit the shape, a column or a split is lacking, a value is
+            missing, or anything that `open_data` raises.
+    """
+    request = _request(columns=columns, size=size, levels=levels, shape=tuple(shape))
+    if split is not None:
+        if split not in SPLITS:
+            raise InputError(f"split is one of {listed(SPLITS)}; got {split!r}.")
+        values = _open(source, request, split_seed, fractions).splits()[split]
+        if not len(values):
+            raise InputError(f"the {split} split is empty; the source has too few rows.")
+        return values
+    if missing not in ("raise", "keep", "drop"):
+        raise InputError(f"missing is one of raise, keep, drop; got {missing!r}.")
+    request = replace(request, missing=missing, whole=True)
+    found = _find(source, request, split_seed)
+    settle(found, request)
+    expect(found, request)
+    return np.require(join(found).values, requirements=["C", "W"])
+
+
+def _request(
+    *,
+    columns: Sequence[str] | None,
+    size: int | None,
+    levels: int | None,
+    shape: tuple[int, ...] | None = None,
+) -> Request:
+    if isinstance(columns, str):
+        raise InputError(f"columns is a list of names; got the string {columns!r}.")
+    if size is not None and size < 1:
+        raise InputError(f"size must be 1 or more; got {size}.")
+    names = None if columns is None else tuple(str(column) for column in columns)
+    return Request(columns=names, size=size, levels=levels, shape=shape)
+
+
+def _open(
+    source: Source, request: Request, split_seed: int, fractions: tuple[float, float]
+) -> Dataset:
+    found = _find(source, request, split_seed)
+    kind = settle(found, request)
+    expect(found, request)
+    parts = divide(found, split_seed, fractions)
+    if kind == "rows":
+        _note_constants(found, parts)
+    labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
+    return Dataset(
+        name=found.title or found.name,
+        kind=kind,
+        shape=parts["train"].values.shape[1:],
+        levels=found.levels,
+        **{name: np.require(part.values, requirements=["C", "W"]) for name, part in parts.items()},
+        columns=found.columns,
+        labels=labels or None,
+        notes=tuple(found.notes),
+        missing=found.missing,
+        label_names=found.label_names if labels else None,
+    )
+
+
+def _note_constants(found: Found, parts: dict[str, Part]) -> None:
+    train = parts["train"].values
+    constant = (train.min(axis=0) == train.max(axis=0)) if len(train) > 1 else np.zeros(0, bool)
+    names = [name for name, same in zip(found.columns or (), constant, strict=False) if same]
+    if names:
+        found.notes.append(f"Columns with one and the same value in all of train: {listed(names)}.")
+
+
+def _find(source: Source, request: Request, seed: int) -> Found:
+    """Let the reader of this kind of source read it."""
+    if isinstance(source, Dataset):
+        return _from_dataset(source, request)
+    if isinstance(source, str | os.PathLike):
+        text = os.fspath(source)
+        known = text.lower().replace("_", "-") if isinstance(source, str) else ""
+        if known == "digits":
+            return digits()
+        if known in TOYS:
+            return toy(known, seed)
+        return _from_path(str(text), request)
+    if is_frame(source):
+        return from_frame(source, request)
+    if in_memory(source):
+        return from_memory(source)
+    raise InputError(
+        f"cannot read data from a {type(source).__name__}; give a path, a built-in name "
+        f"({listed(BUILT_IN)}), an array, a tensor or a data frame."
+    )
+
+
+def _from_dataset(dataset: Dataset, request: Request) -> Found:
+    labels, columns = dataset.labels or {}, dataset.columns or ()
+    found = Found(
+        dataset.name,
+        {name: Part(values, labels.get(name)) for name, values in dataset.splits().items()},
+        levels=dataset.levels,
+        splitting="fixed",
+        laid_out=True,
+        label_names=dataset.label_names,
+        notes=list(dataset.notes),
+    )
+    if columns == default_columns(len(columns)):  # images, or rows that came without names
+        return found
+    found.columns = choose(dict.fromkeys(columns, "number"), request, dataset.name).columns
+    index = [columns.index(column) for column in found.columns]
+    if dataset.missing is not None:
+        found.missing = tuple(dataset.missing[i] for i in index)
+    if found.columns != columns:
+        for part in found.parts.values():
+            part.values = part.values[:, index]
+    return found
+
+
+def _from_path(text: str, request: Request) -> Found:
+    if not text.strip():
+        raise InputError(
+            f"the source is an empty string; give a path or one of {listed(BUILT_IN)}."
+        )
+    try:
+        path = Path(text).expanduser()
+        there, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, no such user
+        raise InputError(f"{text[:60]!r} cannot be the path of a file or folder.") from error
+    if not there:
+        return _from_glob(text, path, request)
+    if folder:
+        return _from_folder(path, request)
+    found = _from_file(path, request)
+    found.title = stem(path)
+    return found
+
+
+def _from_glob(text: str, path: Path, request: Request) -> Found:
+    files = _matches(path)
+    if files and all(_ends(file, _PARQUET) for file in files):
+        from .parquet import read_parquet
+
+        return read_parquet(files, path.parent.name or "parquet", request)
+    if files and all(_ends(file, IMAGE_ENDINGS) for file in files):
+        root = Path(os.path.commonpath([file.parent for file in files]))
+        return read_images(root, files, request, root.name or "images")
+    if files:
+        raise InputError(f"{text} matches {listed(files, 3)}; a glob is for Parquet or images.")
+    if "://" in text:
+        raise InputError(f"{text} is an address; download it first and give the file.")
+    near = difflib.get_close_matches(path.name.lower(), _neighbours(path), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputError(
+        f"no such file or folder: {text}.{hint} Built-in names are {listed(BUILT_IN)}."
+    )
+
+
+def _matches(path: Path) -> list[Path]:
+    wild = [i for i, part in enumerate(path.parts) if set("*?[") & set(part)]
+    if not wild:
+        return []
+    root, pattern = Path(*path.parts[: wild[0]]), str(Path(*path.parts[wild[0] :]))
+    return sorted((file for file in root.glob(pattern) if file.is_file()), key=natural)
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        beside = []
+    return [*BUILT_IN, *beside]
+
+
+def _ends(path: Path, endings: Sequence[str]) -> bool:
+    return path.name.lower().endswith(tuple(endings))
+
+
+def _from_file(path: Path, request: Request) -> Found:
+    if _ends(path, _CSV):
+        return read_csv(path, request)
+    if _ends(path, _PARQUET):
+        from .parquet import read_parquet
+
+        return read_parquet([path], path.name, request)
+    if _ends(path, [".npy"]):
+        return read_npy(path)
+    if _ends(path, [".npz"]):
+        return read_npz(path)
+    if _ends(path, IMAGE_ENDINGS):
+        return read_images(path.parent, [path], request, path.name)
+    if is_idx(path):
+        return read_idx_file(path)
+    raise InputError(f"{path} has no format that is known by its name: {_READS}.")
+
+
+def _from_folder(folder: Path, request: Request) -> Found:
+    name = folder.resolve().name or "folder"
+    files = files_in(folder)
+    if idx := idx_files(files):
+        return read_idx_folder(idx, name)
+    if parquet := [path for path in files if _ends(path, _PARQUET)]:
+        from .parquet import read_parquet
+
+        return read_parquet(parquet, name, request)
+    if images := [path for path in files if _ends(path, IMAGE_ENDINGS)]:
+        return read_images(folder, images, request, name)
+    single = [path for path in files if _ends(path, [*_CSV, ".npy", ".npz"])]
+    if single:
+        raise InputError(f"{folder} is a folder; open a file in it, such as {single[0]}.")
+    inside = f"holds {counted(len(files), 'file')}, but" if files else "is empty, with"
+    raise InputError(f"{folder} {inside} no image, Parquet or idx file.")

@@ -1,0 +1,326 @@
+"""A flow: invertible layers over a base density."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .bases import Base, StandardNormal
+from .checks import check_context, check_events
+from .errors import InputError, NumericalError
+from .layers import Chain, Dequantize, Layer, Shape
+
+__all__ = ["Flow"]
+
+
+class Flow(nn.Module):
+    r"""The density of data whose image under invertible layers follows a simple base density.
+
+    .. math:: \log p(x) = \log p_Z(f(x)) + \log\left|\det \frac{\partial f}{\partial x}\right|,
+              \qquad f = f_K \circ \dots \circ f_1
+
+    Densities are in nats. A flow whose first layer is ``Dequantize`` is over integers: its
+    log_prob is one draw of a lower bound on their log-probability (``exact`` is False), and
+    ``bits_per_dim`` is what image models report. The log of a continuous density may well be
+    positive: densities may exceed 1, and the negative log-likelihood may fall below 0.
+
+    Args:
+        shape: the event shape, ``(D,)`` or ``(C, H, W)``.
+        layers: from data to latent.
+        base: the base density over latents; standard normal by default.
+        context: how many numbers of context the layers take (0: unconditional).
+        name: what errors call it.
+
+    Raises:
+        InputError: the layers do not fit the shape or one another; the message names the layer.
+
+    Source: Rezende and Mohamed 2015, equation 5; Dinh et al. 2017 (Real NVP), equations 2 and 3.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        layers: Sequence[Layer],
+        base: Base | None = None,
+        *,
+        context: int = 0,
+        name: str = "Flow",
+    ) -> None:
+        super().__init__()
+        self.shape: Shape = tuple(shape)
+        self.chain = Chain(layers)
+        self.latent_shape = self.chain.output_shape(self.shape)
+        self.base = StandardNormal(self.latent_shape) if base is None else base
+        if self.base.shape != self.latent_shape:
+            raise InputError(
+                f"the layers make latents of shape {self.latent_shape}, but the base is over "
+                f"{self.base.shape}; build the base for {self.latent_shape}."
+            )
+        self.context = context
+        self.name = f"{name}({self.shape})"
+        self.config: Any = None
+        """The configuration it was built from, which is what ``save`` keeps."""
+        self.facts: dict[str, Any] = {}
+        """What is known about its training: data, columns, metrics. Saved with the model."""
+
+    # What it is ------------------------------------------------------------------------------
+
+    @property
+    def dims(self) -> int:
+        """How many numbers an event has."""
+        return math.prod(self.shape)
+
+    @property
+    def levels(self) -> int | None:
+        """The number of integer levels of a discrete flow; None for a continuous one."""
+        return next((la.levels for la in self.chain if isinstance(la, Dequantize)), None)
+
+    @property
+    def exact(self) -> bool:
+        """Whether log_prob is an equality; False if it is a draw of a lower bound."""
+        return all(getattr(module, "exact", True) for module in self.chain.modules())
+
+    @property
+    def unit(self) -> str:
+        """The unit in which its loss is printed: ``bits/dim`` or ``nats``."""
+        return "nats" if self.levels is None else "bits/dim"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that it computes in."""
+        return self.base.anchor.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.base.anchor.device
+
+    # Density ---------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to latent without any check: ``(z, log_det)``, as a layer does."""
+        return self.chain(x, context)
+
+    def log_prob(self, x: Any, context: Any = None, *, check: bool = True) -> Tensor:
+        """Log-density of each event, in nats; of the integers themselves for a discrete flow.
+
+        Args:
+            x: ``(N, *shape)``, tensor or array; integers for a discrete flow.
+            context: ``(N, context)`` for a conditional flow.
+            check: look for wrong shapes, NaN, infinities and levels first, and for NaN in the
+                result. Training loops that have checked their data once may leave it out.
+
+        Returns:
+            ``(N,)``, differentiable.
+
+        Raises:
+            InputError: the input cannot be scored; says what, where, what instead.
+            NumericalError: the result is NaN; names the layer.
+        """
+        x, context = self._prepare(x, context, check)
+        z, log_det = self.chain(x, context)
+        result = self.base.log_prob(z) + log_det
+        if check and not torch.compiler.is_compiling() and bool(torch.isnan(result).any()):
+            raise NumericalError(self._blame(x, context))
+        return result
+
+    def bits_per_dim(
+        self, x: Any, context: Any = None, *, samples: int = 1, check: bool = True
+    ) -> Tensor:
+        r"""Bits per number that the flow needs for each event of integers.
+
+        .. math:: b(v) = -\frac{1}{D \ln 2}\,
+                  \log \frac{1}{K} \sum_{k=1}^{K} e^{\ell_k(v)}
+
+        with :math:`\ell_k` the log_prob under K independent noise draws. K = 1 is what papers
+        report; more draws give a tighter bound.
+
+        Returns:
+            ``(N,)`` bits/dim.
+
+        Raises:
+            InputError: the flow is continuous; then use ``log_prob``, in nats.
+        """
+        dequantize = next((la for la in self.chain if isinstance(la, Dequantize)), None)
+        if dequantize is None:
+            raise InputError(
+                f"{self.name} is a density of real numbers, for which bits/dim mean nothing: use "
+                f"log_prob (nats), or build it with levels= for integer data."
+            )
+        if samples < 1:
+            raise InputError(f"bits_per_dim needs at least one sample; got {samples}.")
+        draws = []
+        start = dequantize.seed.clone()
+        try:
+            for _ in range(samples):
+                draws.append(self.log_prob(x, context, check=check and not draws))
+                if not self.training and samples > 1:
+                    dequantize.seed.add_(1)
+        finally:
+            if not self.training and samples > 1:
+                dequantize.seed.copy_(start)
+        mean = draws[0] if samples == 1 else torch.logsumexp(torch.stack(draws), dim=0)
+        return -(mean - math.log(samples)) / (self.dims * math.log(2))
+
+    # Sampling --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        context: Any = None,
+        chunk: int | None = None,
+    ) -> Tensor:
+        """Draw ``n`` events, in evaluation mode and in chunks, so that memory holds for any n.
+
+        Args:
+            n: how many.
+            temperature: spread of the base draws; 1 samples the density, less gives typical ones.
+            seed: makes the draw repeatable. Give this or ``generator``; with neither, torch's own
+                generator is used.
+            generator: a ``torch.Generator`` on the flow's device.
+            context: ``(context,)`` for all, or ``(n, context)``.
+            chunk: events at a time; chosen by size if None. Part of what a seed repeats.
+
+        Returns:
+            ``(n, *shape)``; integers for a discrete flow.
+        """
+        context = self._check_draw(n, temperature, context)
+        generator = self._generator(seed, generator)
+        chunk = chunk or min(4096, max(32, 2**18 // self.dims))
+        parts = []
+        with self.evaluating():
+            for start in range(0, max(n, 1), chunk):
+                size = min(chunk, n - start)
+                part = None if context is None else context[start : start + size]
+                z = self.base.sample(size, temperature, generator)
+                parts.append(self.chain.inverse(z, part)[0])
+        return torch.cat(parts)
+
+    def rsample(
+        self,
+        n: int,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        context: Any = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw ``n`` events with gradients, and their log-density: ``(x, log_prob)``, in one pass.
+
+        The log-density is that of the flow at temperature 1. Made for variational objectives.
+
+        Raises:
+            InputError: the flow is over integers, through which no gradient passes.
+        """
+        if self.levels is not None:
+            raise InputError(
+                f"{self.name} samples integers, through which no gradient passes: use sample()."
+            )
+        context = self._check_draw(n, temperature, context)
+        z = self.base.sample(n, temperature, self._generator(seed, generator))
+        x, log_det = self.chain.inverse(z, context)
+        return x, self.base.log_prob(z) - log_det
+
+    # Latents ---------------------------------------------------------------------------------
+
+    def encode(self, x: Any, context: Any = None) -> Tensor:
+        """The latent of each event, all of it (factored-out parts too), in evaluation mode."""
+        x, context = self._prepare(x, context, True)
+        with self.evaluating():
+            return self.chain(x, context)[0]
+
+    def decode(self, z: Any, context: Any = None) -> Tensor:
+        """The event of each latent ``(N, *latent_shape)``: ``decode(encode(x))`` is x."""
+        z = check_events(z, name=f"decode of {self.name}", shape=self.latent_shape, levels=None)
+        context = check_context(context, name=self.name, size=self.context, rows=len(z))
+        z = z.to(self.device, self.dtype)
+        context = None if context is None else context.to(z)
+        with self.evaluating():
+            return self.chain.inverse(z, context)[0]
+
+    # Data and files --------------------------------------------------------------------------
+
+    def initialise(self, x: Any, context: Any = None) -> None:
+        """Let each layer that reads something off data (means, alpha, ActNorm) do so, once."""
+        x, context = self._prepare(x, context, True)
+        with self.evaluating():
+            self.chain.initialise(x, context)
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write the flow as a directory: ``model.safetensors``, ``config.json``, ``README.md``.
+
+        Raises:
+            InputError: the flow was built by hand, so that no configuration could rebuild it, or
+                the place cannot be written.
+        """
+        from .storage import save_flow  # storage knows flows; a flow need not know storage
+
+        save_flow(self, directory)
+
+    def extra_repr(self) -> str:
+        """Show shape and kind."""
+        levels = "" if self.levels is None else f", levels={self.levels}"
+        context = f", context={self.context}" if self.context else ""
+        return f"shape={self.shape}{levels}{context}"
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _prepare(self, x: Any, context: Any, check: bool) -> tuple[Tensor, Tensor | None]:
+        if check:
+            x = check_events(x, name=self.name, shape=self.shape, levels=self.levels)
+            context = check_context(context, name=self.name, size=self.context, rows=len(x))
+        x = x.to(self.device) if self.levels is not None else x.to(self.device, self.dtype)
+        return x, None if context is None else context.to(self.device, self.dtype)
+
+    def _check_draw(self, n: int, temperature: float, context: Any) -> Tensor | None:
+        if n < 0:
+            raise InputError(f"cannot draw {n} samples; give a number of at least 0.")
+        if not (temperature >= 0 and math.isfinite(temperature)):
+            raise InputError(f"temperature must be a number of at least 0; got {temperature}.")
+        context = check_context(context, name=self.name, size=self.context, rows=n)
+        return None if context is None else context.to(self.device, self.dtype)
+
+    def _generator(
+        self, seed: int | None, generator: torch.Generator | None
+    ) -> torch.Generator | None:
+        if seed is None:
+            return generator
+        if generator is not None:
+            raise InputError("give a seed or a generator, not both.")
+        return torch.Generator(self.device).manual_seed(seed)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode for a while: no dropout, running statistics."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    @torch.no_grad()
+    def _blame(self, x: Tensor, context: Tensor | None) -> str:
+        rows = int(torch.isnan(self.log_prob(x, context, check=False)).sum())
+        for index, layer in enumerate(self.chain):
+            x, log_det = layer(x, context)
+            if not (torch.isfinite(x).all() and torch.isfinite(log_det).all()):
+                return (
+                    f"{self.name}: log_prob is NaN for {rows} of {len(x)} events; layer {index} "
+                    f"({type(layer).__name__}) is the first that leaves the finite numbers. Its "
+                    f"weights or the input are too large: lower the learning rate, clip gradients, "
+                    f"or scale the data."
+                )
+        return f"{self.name}: log_prob is NaN for {rows} of {len(x)} events in the base density."

@@ -1,0 +1,55 @@
+"""Noise that is a function of the event it is added to, and of a seed.
+
+Dequantisation adds noise to integers, also when a density is evaluated. Drawn from a stream, it
+would make a value depend on the rows scored before it. Hashed from the event itself it does not:
+log_prob is a function of the row, the same in any batch, order, process or machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["content_noise"]
+
+
+def _signed(value: int) -> int:
+    """The int64 with the bits of a uint64."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical shift right of int64."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The finaliser of splitmix64 (Steele et al. 2014): a bijection with full avalanche."""
+    z = (z ^ _shift(z, 30)) * _MIX_1
+    z = (z ^ _shift(z, 27)) * _MIX_2
+    return z ^ _shift(z, 31)
+
+
+def content_noise(x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype) -> Tensor:
+    r"""Uniform noise in (0, 1), hashed from each event of integers ``x`` and a seed.
+
+    Args:
+        x: integers, ``(N, *shape)``.
+        seed: int64 scalar; another seed gives independent noise.
+        bits: the noise is :math:`(k + \frac12) / 2^{bits}` with k uniform: never on an edge.
+        dtype: of the result.
+
+    Returns:
+        noise of the shape of ``x``.
+    """
+    flat = x.reshape(x.shape[0], x[0].numel() if len(x) else 0).to(torch.int64)  # (N, D)
+    position = _mix(torch.arange(1, flat.shape[1] + 1, device=x.device) * _GOLDEN)
+    key = _mix((flat * (position | 1)).sum(1) ^ _mix(seed * _GOLDEN + 1))  # (N,), modulo 2^64
+    hashed = _mix(key[:, None] + position)
+    noise = (_shift(hashed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
+    return noise.reshape(x.shape)

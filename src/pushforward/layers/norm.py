@@ -1,0 +1,278 @@
+"""Normalisation inside a flow: ActNorm, and the batch norm of Real NVP with its log-det."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..moments import RunningMoments
+from .layer import Layer, Shape, constant_log_det
+from .masks import as_mask
+
+__all__ = ["ActNorm", "FlowBatchNorm", "recalibrate"]
+
+
+def _per_channel(shape: Shape) -> Shape:
+    """``(D,) -> (D,)``, ``(C, H, W) -> (C, 1, 1)``: one number a channel, ready to broadcast."""
+    return (shape[0], *(1 for _ in shape[1:]))
+
+
+class ActNorm(Layer):
+    r"""A learned affine map per channel, started so that the first batch is standardised.
+
+    .. math:: z = (x + b)\, e^{s}, \qquad \log|\det| = HW \sum_c s_c
+
+    The first batch seen in training mode (or given to ``initialise``) sets mean 0 and standard
+    deviation 1; this happens once, and the state dict remembers that it has. A channel that is
+    constant in that batch, as every channel is in a batch of one row, is shifted only.
+
+    Shapes: x, z ``(N, D)`` or ``(N, C, H, W)``; log_det ``(N,)`` in nats.
+    Source: Kingma and Dhariwal 2018 (Glow), section 3.1.
+    """
+
+    initialised: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.bias = nn.Parameter(torch.zeros(_per_channel(self.shape)))
+        self.log_scale = nn.Parameter(torch.zeros(_per_channel(self.shape)))
+        self.pixels = 1
+        for size in self.shape[1:]:
+            self.pixels *= size
+        self.register_buffer("initialised", torch.tensor(False))
+        self._settled = False  # spares a look at the buffer, which on a GPU would wait for it
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Shift, then scale."""
+        if self.training and not torch.compiler.is_compiling() and not self._settled:
+            self.initialise(x)
+        z = (x + self.bias) * torch.exp(self.log_scale)
+        return z, constant_log_det(x, self.log_scale.sum() * self.pixels)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Unscale, then unshift."""
+        x = z * torch.exp(-self.log_scale) - self.bias
+        return x, constant_log_det(z, -self.log_scale.sum() * self.pixels)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Standardise ``x``, unless a batch has been standardised before or ``x`` is empty."""
+        if bool(self.initialised):
+            self._settled = True
+            return
+        if x.numel() == 0:
+            return
+        over = (0, *range(2, x.ndim))
+        mean = x.double().mean(over).reshape_as(self.bias)
+        deviation = x.double().std(over, correction=0).reshape_as(self.bias)
+        # Relative to the mean: rounding alone makes a constant channel of size 1e6 "vary".
+        constant = deviation <= 1e-6 * (1 + mean.abs())
+        self.bias.copy_(-mean)
+        self.log_scale.copy_(torch.where(constant, 0.0, -deviation.clamp(min=1e-300).log()))
+        self.initialised.fill_(True)
+        self._settled = True
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._settled = False
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Unchanged; anything but the shape it was built for is an error."""
+        return _same_shape(self, shape)
+
+    def extra_repr(self) -> str:
+        """Show the event shape."""
+        return f"shape={self.shape}"
+
+
+class FlowBatchNorm(Layer):
+    r"""Batch normalisation as a layer of the flow, applied to the part that a coupling changed.
+
+    .. math:: z_b = \frac{x_b - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+              \log|\det| = -\tfrac12 \sum_{i \in b} \log(\sigma_i^2 + \epsilon)
+
+    :math:`\mu, \sigma^2` are the mean and biased variance of each channel over the changed
+    elements (the authors' code also counts the zeros of the unchanged ones; the paper does not).
+
+    * evaluation and every inverse: running averages, so a value never depends on its batch;
+    * training, ``average="batch"``: the moments of the batch, with their gradient. The density
+      is then that of a map coupled across the batch: report evaluation values only;
+    * training, ``average="running"``: the running average including this batch, the gradient
+      through this batch's share only (the paper's appendix E), which bears tiny batches.
+
+    Shapes: x, z ``(N, *shape)``; log_det ``(N,)`` in nats.
+    Source: Dinh et al. 2017 (Real NVP), section 3.7 and appendix E.
+
+    Raises:
+        InputError: fewer than two values per channel in training with ``average="batch"``.
+    """
+
+    kept: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        mask: Tensor | str | None = None,
+        *,
+        flip: bool = False,
+        average: str = "batch",
+        rate: float = 0.1,
+        eps: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        if average not in ("batch", "running"):
+            raise InputError(f"FlowBatchNorm: average is 'batch' or 'running'; got {average!r}.")
+        none = torch.zeros(self.shape, dtype=torch.bool)
+        kept = none if mask is None else as_mask(mask, self.shape, flip)
+        self.register_buffer("kept", kept, persistent=False)
+        over = tuple(range(1, kept.ndim))
+        count = (~kept).sum(over, keepdim=True) if over else (~kept).long()
+        self.register_buffer("count", count, persistent=False)
+        self.average, self.eps = average, eps
+        self.moments = RunningMoments(_per_channel(self.shape), rate)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normalise the changed part."""
+        mean, variance = self._moments_for(x)
+        z = torch.where(self.kept, x, (x - mean) * torch.rsqrt(variance + self.eps))
+        return z, constant_log_det(x, -self._log_scale(variance))
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Undo the normalisation by running averages."""
+        mean, variance = self.moments.estimate()
+        x = torch.where(self.kept, z, z * torch.sqrt(variance + self.eps) + mean)
+        return x, constant_log_det(z, self._log_scale(variance))
+
+    def _log_scale(self, variance: Tensor) -> Tensor:
+        return 0.5 * (self.count * torch.log(variance + self.eps)).sum()
+
+    def _moments_for(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.moments.collecting:
+            self._collect(x)
+            return self.moments.estimate()
+        if not self.training or x.shape[0] == 0:
+            return self.moments.estimate()
+        if self.average == "batch" and x.shape[0] * int(self.count.max()) < 2:
+            raise InputError(
+                "FlowBatchNorm got a batch of one row in training, which has no variance. Use "
+                "larger batches, average='running', or ActNorm."
+            )
+        over = (0, *range(2, x.ndim))
+        count = (self.count * x.shape[0]).clamp(min=1)
+        changed = torch.where(self.kept, 0, x)
+        mean = changed.sum(over).reshape_as(count) / count
+        centred = torch.where(self.kept, 0, x - mean)
+        variance = centred.square().sum(over).reshape_as(count) / count
+        result = (mean, variance)
+        if self.average == "running":
+            result = self.moments.blend(mean, variance)
+        self.moments.update(mean.detach(), variance.detach())
+        return result
+
+    def _collect(self, x: Tensor) -> None:
+        over = (0, *range(2, x.ndim))
+        changed = torch.where(self.kept, 0, x.detach().double())
+        self.moments.collect(
+            self.count * x.shape[0],
+            changed.sum(over).reshape_as(self.count),
+            changed.square().sum(over).reshape_as(self.count),
+        )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Unchanged; anything but the shape it was built for is an error."""
+        return _same_shape(self, shape)
+
+    def extra_repr(self) -> str:
+        """Show what differs from layer to layer."""
+        return f"shape={self.shape}, average={self.average!r}, eps={self.eps}"
+
+
+@torch.no_grad()
+def recalibrate(
+    flow: nn.Module,
+    batches: Iterable[Any],
+) -> dict[str, float]:
+    """Replace the running averages of every batch norm in a flow by moments of a data set.
+
+    Running averages look back over some ten batches and lag behind the weights. This gives the
+    batch norms inside conditioners the average of their batch moments in one pass, and then, one
+    pass for each and in order, every ``FlowBatchNorm`` the exact moments of what reaches it in
+    evaluation mode.
+
+    Args:
+        flow: a ``Flow`` or any layer; its mode is restored afterwards.
+        batches: a list or a loader that can be walked through repeatedly; each item is a batch, or
+            a tuple ``(batch, context)``.
+
+    Returns:
+        for each ``FlowBatchNorm`` by name, the largest change of its standard deviation as a
+        factor (1.0 is no drift).
+    """
+    was_training = flow.training
+    norms = {n: m for n, m in flow.named_modules() if isinstance(m, FlowBatchNorm)}
+    inside = {id(norm.moments) for norm in norms.values()}
+    others = [m for m in flow.modules() if isinstance(m, RunningMoments) and id(m) not in inside]
+    drift: dict[str, float] = {}
+    try:
+        if others:
+            _average_moments(flow, others, norms.values(), batches)
+        flow.eval()
+        for name, norm in norms.items():
+            before = norm.moments.estimate()[1] + norm.eps
+            norm.moments.start_exact()
+            try:
+                _walk(flow, batches)
+            finally:
+                norm.moments.finish_exact()
+            after = norm.moments.estimate()[1] + norm.eps
+            drift[name] = float((after / before).log().abs().max().mul(0.5).exp())
+    finally:
+        flow.train(was_training)
+    return drift
+
+
+def _average_moments(
+    flow: nn.Module,
+    moments: list[RunningMoments],
+    norms: Iterable[FlowBatchNorm],
+    batches: Iterable[Any],
+) -> None:
+    """One pass in which the conditioners' batch norms take the plain average of their batches."""
+    rates = [m.rate for m in moments]
+    flow.train()
+    for module in flow.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    for norm in norms:
+        norm.eval()
+    try:
+        for m in moments:
+            m.weight.zero_()
+        for index, batch in enumerate(batches):
+            for m in moments:
+                m.rate = 1 / (index + 1)
+            _walk(flow, [batch])
+    finally:
+        for m, rate in zip(moments, rates, strict=True):
+            m.rate = rate
+
+
+def _walk(flow: nn.Module, batches: Iterable[Any]) -> None:
+    for batch in batches:
+        x, context = batch if isinstance(batch, (tuple, list)) else (batch, None)
+        flow(x, context)
+
+
+def _same_shape(layer: ActNorm | FlowBatchNorm, shape: Shape) -> Shape:
+    if shape != layer.shape:
+        raise InputError(
+            f"{type(layer).__name__} was built for events of shape {layer.shape}; got {shape}."
+        )
+    return shape

@@ -1,0 +1,131 @@
+"""Fixed element-wise maps in front of the couplings: logit for pixels, standardise for columns."""
+
+from __future__ import annotations
+
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ..errors import InputError
+from .layer import Layer, Shape, constant_log_det, sum_event
+
+__all__ = ["Logit", "Standardize"]
+
+
+class Logit(Layer):
+    r"""From (0, 1) to the real line, after a symmetric squash that keeps the ends finite.
+
+    .. math:: p = \alpha + (1 - 2\alpha) x, \qquad z = \log\frac{p}{1 - p}, \qquad
+              \log\frac{\partial z}{\partial x} = \log(1 - 2\alpha)
+              + \mathrm{softplus}(z) + \mathrm{softplus}(-z)
+
+    The squash is that of the authors' code; the formula printed in the paper squashes one end only
+    and is infinite at the other.
+
+    Shapes: x, z ``(N, *shape)``; log_det ``(N,)`` in nats.
+    Source: Dinh et al. 2017 (Real NVP), section 4.1.
+
+    Args:
+        alpha: in (0, 0.5). ``None`` lets ``initialise`` choose: 0.05 as in the paper where few
+            values lie in the outermost cells (photographs), ``levels ** -2`` where many do
+            (ink on blank paper), for then the squash would press the background into a needle.
+        levels: the number of integer levels of the data; only used to choose ``alpha``.
+    """
+
+    alpha: Tensor
+    chosen: Tensor
+
+    def __init__(self, alpha: float | None = None, levels: int = 256) -> None:
+        super().__init__()
+        if alpha is not None and not 0 < alpha < 0.5:
+            raise InputError(f"Logit needs 0 < alpha < 0.5; got {alpha}.")
+        self.levels = levels
+        self.register_buffer("alpha", torch.tensor(0.05 if alpha is None else alpha))
+        self.register_buffer("chosen", torch.tensor(alpha is not None))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Squash, then logit."""
+        p = self.alpha + (1 - 2 * self.alpha) * x
+        # 1 - p is built from 1 - x: near the right end p itself has lost the digits.
+        q = self.alpha + (1 - 2 * self.alpha) * (1 - x)
+        z = torch.log(p) - torch.log(q)
+        return z, sum_event(self._log_slope(z))
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Sigmoid, then unsquash."""
+        x = (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
+        return x, -sum_event(self._log_slope(z))
+
+    def _log_slope(self, z: Tensor) -> Tensor:
+        return torch.log1p(-2 * self.alpha) + softplus(z) + softplus(-z)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Choose ``alpha`` by the share of values in the outermost cells, once."""
+        if bool(self.chosen) or x.numel() == 0:
+            return
+        outermost = (x < 1 / self.levels) | (x > 1 - 1 / self.levels)
+        if float(outermost.double().mean()) > 0.1:
+            self.alpha.fill_(min(0.05, self.levels**-2))
+        self.chosen.fill_(True)
+
+    def extra_repr(self) -> str:
+        """Show alpha."""
+        return f"alpha={float(self.alpha):.3g}"
+
+
+class Standardize(Layer):
+    r"""Subtract a mean and divide by a standard deviation that ``initialise`` reads off data.
+
+    .. math:: z = (x - \mu) / \sigma, \qquad \log|\det| = -\sum_i \log \sigma_i
+
+    It is fitted once; the state dict keeps the figures. A constant column is divided by 1.
+
+    Shapes: x, z ``(N, *shape)``; :math:`\mu, \sigma` of the event's shape; log_det ``(N,)``.
+    """
+
+    mean: Tensor
+    log_std: Tensor
+    fitted: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.register_buffer("mean", torch.zeros(self.shape))
+        self.register_buffer("log_std", torch.zeros(self.shape))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Standardise."""
+        z = (x - self.mean) * torch.exp(-self.log_std)
+        return z, constant_log_det(x, -self.log_std.sum())
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Undo."""
+        x = z * torch.exp(self.log_std) + self.mean
+        return x, constant_log_det(z, self.log_std.sum())
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Fit mean and standard deviation to ``x``, unless they have been fitted before."""
+        if bool(self.fitted) or len(x) == 0:
+            return
+        values = x.double()
+        mean, std = values.mean(0), values.std(0, correction=0)
+        constant = std <= 1e-12 * (1 + mean.abs())
+        self.mean.copy_(mean)
+        self.log_std.copy_(torch.where(constant, 0.0, std.clamp(min=1e-300).log()))
+        self.fitted.fill_(True)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Unchanged; anything but the shape it was built for is an error."""
+        if shape != self.shape:
+            raise InputError(
+                f"Standardize was built for events of shape {self.shape}; got {shape}."
+            )
+        return shape
+
+    def extra_repr(self) -> str:
+        """Show the event shape."""
+        return f"shape={self.shape}"

@@ -1,0 +1,9 @@
+"""Conditioners: the networks that decide a coupling's parameters. They need not be invertible."""
+
+from .activations import ACTIVATIONS
+from .constant import Constant
+from .convnet import ConvNet
+from .mlp import MLP
+from .resnet import ResNet
+
+__all__ = ["ACTIVATIONS", "Constant", "ConvNet", "MLP", "ResNet"]
