@@ -115,17 +115,17 @@ def _check_finite(x: Tensor, name: str) -> None:
 def _check_levels(x: Tensor, name: str, levels: int) -> None:
     low, high = x.amin().item(), x.amax().item()
     if x.is_floating_point() and bool((x != x.floor()).any()):
-        hint = ""
-        if 0 <= low and high <= 1:
-            hint = f" They look scaled to [0, 1]: pass the integers (x * {levels - 1}).round()."
+        way = "Round them, or build it without levels."
+        if low >= 0 and high <= 1:
+            way = f"They look scaled to [0, 1]: pass the integers (x * {levels - 1}).round()."
+        first = x[x != x.floor()][0].item()
         raise InputError(
-            f"{name} models integers 0 to {levels - 1}; got fractions, the first "
-            f"{x[x != x.floor()][0].item():.4g}.{hint or ' Round them, or build it without levels.'}"
+            f"{name} models integers 0 to {levels - 1}; got fractions, the first {first:.4g}. {way}"
         )
     if low < 0 or high > levels - 1:
-        way = (
-            f"Build it with levels={int(high) + 1}, or rescale" if low >= 0 else "Shift or rescale"
-        )
+        way = "Shift or rescale"
+        if low >= 0:
+            way = f"Build it with levels={int(high) + 1}, or rescale"
         raise InputError(
             f"{name} models integers 0 to {levels - 1}; got values from {low:g} to {high:g}. "
             f"{way} the data."

@@ -1,7 +1,7 @@
 """The errors that are meant to be read by users.
 
-The text of each is a sentence: what was wrong, where, and what to do instead. The command line prints
-them without a stack trace and ends with exit code 2.
+The text of each is a sentence: what was wrong, where, and what to do instead. The command line
+prints it without a stack trace and ends with exit code 2.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, FileNotFoundError) and error.filename != str(temporary):
             raise  # not about this file: the body read something that is not there
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}. Free some space or choose another place."
+            f"cannot write {path}: {error.strerror or error}. Free some space there or choose "
+            f"another place."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -155,7 +155,7 @@ class Flow(nn.Module):
             )
         if samples < 1:
             raise InputError(f"bits_per_dim needs at least one sample; got {samples}.")
-        draws = []
+        draws: list[Tensor] = []
         start = dequantize.seed.clone()
         try:
             for _ in range(samples):

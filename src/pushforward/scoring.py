@@ -52,5 +52,5 @@ def score(
 
 
 def in_unit(flow: Flow, log_prob: Number) -> Number:
-    """A log_prob in nats as a loss in the flow's unit: bits/dim, or nats of negative log-density."""
+    """A log_prob in nats as a loss in the flow's unit: bits/dim, or negative log-density."""
     return -log_prob / (flow.dims * math.log(2)) if flow.levels is not None else -log_prob

@@ -67,9 +67,9 @@ def _as_array(source: Any, name: str) -> np.ndarray:
 
 def read_npy(path: Path) -> Found:
     """Read one array from ``.npy``; pickled objects are never loaded."""
-    array = _load(path)
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays; give it the ending .npz.")
+    with _loaded(path) as array:
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is an archive of arrays; give it the ending .npz.")
     return from_memory(array, path.name)
 
 
@@ -83,14 +83,12 @@ def read_npz(path: Path) -> Found:
     Raises:
         InputError: the archive cannot be read or none of these names is in it.
     """
-    archive = _load(path)
-    if isinstance(archive, np.ndarray):
-        raise InputError(f"{path} is a single array; give it the ending .npy.")
-    with archive:
+    with _loaded(path) as archive:
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} is a single array; give it the ending .npy.")
         keys = {key.lower(): key for key in archive.files}
         data, labels = _npz_layout(path, keys)
-        with _without_pickle(path):
-            arrays = {key: archive[keys[key]] for key in {*data.values(), *labels.values()}}
+        arrays = {key: archive[keys[key]] for key in {*data.values(), *labels.values()}}
     found = Found(path.name, {})
     for split, key in data.items():
         part = Part(_as_array(arrays[key], f"{path.name}[{keys[key]}]"))
@@ -146,22 +144,19 @@ def _labels(values: np.ndarray, key: str, part: Part, found: Found) -> np.ndarra
     return values
 
 
-def _load(path: Path) -> Any:
+@contextlib.contextmanager
+def _loaded(path: Path) -> Iterator[Any]:
+    """Give the array of ``.npy`` or the open archive of ``.npz``, and close the file."""
     if path.stat().st_size == 0:
         raise InputError(f"{path} is an empty file.")
-    with _without_pickle(path):
-        return np.load(path, allow_pickle=False)
-
-
-@contextlib.contextmanager
-def _without_pickle(path: Path) -> Iterator[None]:
     try:
-        with reading(path, "a NumPy file"):
-            yield
+        # The file is opened here because np.load leaves it open when the archive is broken.
+        with reading(path, "a NumPy file"), path.open("rb") as file:
+            yield np.load(file, allow_pickle=False)
     except InputError as error:
-        if "pickle" in str(error.__cause__):
-            raise InputError(
-                f"{path} is not a plain array file: it holds Python objects, which are never "
-                "loaded, or it is damaged. Save the numbers again with np.save."
-            ) from error
-        raise
+        if "pickle" not in str(error.__cause__):
+            raise
+        raise InputError(
+            f"{path} is not a plain array file: it holds Python objects, which are never loaded, "
+            "or it is damaged. Save the numbers again with np.save."
+        ) from error

@@ -52,12 +52,14 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         raise InputError(f"{path} is not an idx file: its first bytes are {content[:4].hex(' ')}.")
     kind, start = np.dtype(_TYPES[content[2]]), 4 + 4 * content[3]
+    if len(content) < start:
+        raise InputError(f"{path} was cut off inside its header. Download it again.")
     shape = tuple(int(n) for n in np.frombuffer(content[4:start], ">u4"))
     size = prod(shape) * kind.itemsize
-    if len(content) - start != size or len(shape) != content[3]:
+    if len(content) - start != size:
         raise InputError(
             f"{path} should hold {size:,} bytes for its shape {shape}, but has "
-            f"{max(0, len(content) - start):,}; it was cut off or is damaged. Download it again."
+            f"{len(content) - start:,}; it was cut off or is damaged. Download it again."
         )
     return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
 

@@ -3,4 +3,4 @@
 from .affine import Additive, Affine, Law, Multiplicative
 from .bounds import LearnedTanh, SoftClamp
 
-__all__ = ["Additive", "Affine", "LearnedTanh", "Law", "Multiplicative", "SoftClamp"]
+__all__ = ["Additive", "Affine", "Law", "LearnedTanh", "Multiplicative", "SoftClamp"]

@@ -113,7 +113,7 @@ class Inverted(Layer):
         return self.layer(z, context)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape that the wrapped layer takes: ``self.shape``, or the same if it keeps shapes."""
+        """The shape that the wrapped layer takes: ``self.shape``, or the same if None."""
         result = shape if self.shape is None else self.shape
         if self.layer.output_shape(result) != shape:
             raise InputError(

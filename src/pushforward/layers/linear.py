@@ -133,8 +133,8 @@ class LULinear(Layer):
               \log|\det| = HW \sum_i \log|d_i|, \qquad d_i = \sigma_i e^{s_i}
 
     L is unit lower and U strictly upper triangular; the permutation P and the signs
-    :math:`\sigma` are fixed. On images this is the invertible 1x1 convolution. It starts as a random
-    rotation (``seed``), or as the identity (``seed=None``).
+    :math:`\sigma` are fixed. On images this is the invertible 1x1 convolution. It starts as a
+    random rotation (``seed``), or as the identity (``seed=None``).
 
     Shapes: x, z ``(N, C)`` or ``(N, C, H, W)``; log_det ``(N,)`` in nats.
     Source: Kingma and Dhariwal 2018 (Glow), section 3.2.

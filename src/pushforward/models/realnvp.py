@@ -73,7 +73,7 @@ class RealNVPConfig:
     """Of the starting weights and of fixed permutations."""
 
 
-def RealNVP(  # noqa: N802 -- it reads as the model that it builds
+def RealNVP(
     shape: int | Sequence[int], *, levels: int | Literal["auto"] | None = "auto", **options: Any
 ) -> Flow:
     """Real NVP over rows ``(D,)`` or images ``(C, H, W)`` of any size.

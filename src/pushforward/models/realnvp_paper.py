@@ -116,7 +116,7 @@ def _coupling(
 ) -> list[Layer]:
     """A coupling with its batch norm; every second one keeps the other part.
 
-    The learned scale starts at 0 for checkerboards and at 1 for channel-wise couplings, as the code.
+    The learned scale starts at 0 for checkerboards and at 1 for channel-wise ones, as the code.
     """
     mask = as_mask(kind, shape, flip=index % 2 == 1)
     net = partial(ResNet, width=width, blocks=config.blocks)

@@ -6,4 +6,4 @@ from .convnet import ConvNet
 from .mlp import MLP
 from .resnet import ResNet
 
-__all__ = ["ACTIVATIONS", "Constant", "ConvNet", "MLP", "ResNet"]
+__all__ = ["ACTIVATIONS", "MLP", "Constant", "ConvNet", "ResNet"]

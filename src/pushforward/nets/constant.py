@@ -9,9 +9,11 @@ __all__ = ["Constant"]
 
 
 class Constant(nn.Module):
-    """Learned numbers that depend on nothing: ``(N, *in_shape) -> (N, *out_shape)``, zeros at first.
+    """Learned numbers that depend on nothing, zeros at first.
 
     It stands in where a coupling keeps no element, as for rows of one number.
+
+    Shapes: ``(N, *in_shape) -> (N, *out_shape)``.
     """
 
     def __init__(

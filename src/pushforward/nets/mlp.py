@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -50,9 +51,7 @@ class MLP(nn.Module):
         self.out_shape = tuple(out_shape)
         self.residual = residual
         widths = (math.prod(in_shape) + context, *hidden)
-        self.hidden = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.last = nn.Linear(widths[-1], math.prod(out_shape))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)

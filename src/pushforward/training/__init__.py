@@ -1,7 +1,7 @@
 """Training by maximum likelihood."""
 
-from .fit import fit
 from .history import Run
+from .loop import fit
 from .settings import FitConfig
 
 __all__ = ["FitConfig", "Run", "fit"]

@@ -12,7 +12,10 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    r""":math:`\bar w \leftarrow \bar w + (1 - d_t)(w - \bar w)`, :math:`d_t = \min(d, \frac{1+t}{10+t})`.
+    r"""The average of the weights of past steps, older ones counting less.
+
+    .. math:: \bar w \leftarrow \bar w + (1 - d_t)(w - \bar w), \qquad
+              d_t = \min\left(d, \tfrac{1+t}{10+t}\right)
 
     The smaller decay of the first steps forgets the starting weights.
     """
