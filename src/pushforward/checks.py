@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,7 +74,10 @@ def _as_tensor(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
         return x
     try:
-        return torch.as_tensor(x)
+        x = np.asarray(x)
+        if x.dtype in (np.uint16, np.uint32):  # torch knows these types but computes little on them
+            x = x.astype(np.int64)
+        return torch.as_tensor(x if x.flags.writeable else x.copy())
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
             f"{name} takes a tensor or an array of numbers; got {type(x).__name__}."

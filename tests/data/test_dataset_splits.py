@@ -45,6 +45,8 @@ def test_permutation_never_changes():
     """The splits of saved models hang on these numbers."""
     assert permutation(10, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
     assert not np.array_equal(permutation(10, 0), permutation(10, 1))
+    data = open_data(np.arange(10.0))
+    assert data.everything[:, 0].tolist() == [1, 8, 6, 0, 7, 4, 5, 9, 2, 3]
 
 
 def test_labels_stay_with_their_rows(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pushforward.data import open_data, read_for
 from pushforward.data.folders import list_images
+from pushforward.data.idx import read_idx
 from pushforward.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -114,9 +115,9 @@ def test_unreadable_images_are_named(tmp_path):
         open_data(tmp_path / "text.gif")
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_deep_images_are_refused_not_cut(tmp_path, colour):
-    path = tmp_path / "deep.png"
+@pytest.mark.parametrize(("colour", "ending"), [(False, "png"), (False, "tif"), (True, "png")])
+def test_deep_images_are_refused_not_cut(tmp_path, colour, ending):
+    path = tmp_path / f"deep.{ending}"
     if colour:  # Pillow reads it, 8 bits of it, but cannot write it
         path.write_bytes(png16(RNG.integers(0, 65536, (5, 6, 3))))
     else:
@@ -162,7 +163,9 @@ def test_hidden_files_are_not_data(tmp_path):
     save(tmp_path / "a.png")
     save(tmp_path / ".thumbs" / "b.png")
     (tmp_path / "._a.png").write_bytes(b"junk")
-    assert len(open_data(tmp_path)) == 1
+    data = open_data(tmp_path)
+    assert len(data) == 1
+    assert data.notes == ()
 
 
 def idx(values, code=8):
@@ -203,6 +206,7 @@ def test_single_idx_files_of_every_type(tmp_path, code):
     path = tmp_path / "some-idx3"
     path.write_bytes(idx(IMAGES, code))
     np.testing.assert_array_equal(read_for(path, shape=(1, 5, 6), levels=256)[:, 0], IMAGES)
+    assert read_idx(path).dtype.isnative
 
 
 def test_broken_idx_is_refused(mnist, tmp_path):

@@ -45,10 +45,10 @@ def open_data(
 
     Args:
         source: a built-in name (``digits`` or a toy density, see ``BUILT_IN``; ``./digits`` is a
-            file of that name), a path (CSV, Parquet, npy, npz, idx, images, or a folder of these),
-            a glob of Parquet or image files, an array, a torch tensor, a pandas data frame, or a
-            Dataset. Arrays are rows ``(N,)`` or ``(N, D)``, grey images ``(N, H, W)`` or images
-            ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
+            file of that name), a path (CSV, Parquet, npy, npz, idx, an image, or a folder of
+            Parquet, idx or image files), a glob of Parquet or image files, an array, a torch
+            tensor, a pandas data frame, or a Dataset. Arrays are rows ``(N,)`` or ``(N, D)``,
+            grey images ``(N, H, W)`` or images ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
         columns: for rows, the columns to take, in this order; for Parquet also the image column.
         split_seed: seeds the permutation that draws the splits which the source does not bring
             (and the draws of a toy density). The same source and seed give the same splits.
@@ -63,7 +63,8 @@ def open_data(
     Raises:
         InputError: the source is not there, cannot be read, or does not hold finite numbers.
     """
-    if isinstance(source, Dataset) and columns is None and levels is None and size is None:
+    same = isinstance(source, Dataset) and levels in (None, source.levels)
+    if same and columns is None and size is None:
         return source
     request = _request(columns=columns, size=size, levels=levels)
     return _open(source, request, split_seed, fractions)

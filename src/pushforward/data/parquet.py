@@ -33,8 +33,8 @@ def read_parquet(paths: list[Path], name: str, request: Request) -> Found:
     """
     groups: dict[str, list[Path]] = {}
     for path in sorted(paths, key=natural):
-        groups.setdefault(_split_of(path) if len(paths) > 1 else "train", []).append(path)
-    if "train" not in groups:
+        groups.setdefault(_split_of(path), []).append(path)
+    if "train" not in groups:  # a single test file, say: then it is simply the data
         groups = {"train": [path for group in groups.values() for path in group]}
     schema = _open(next(iter(groups.values()))[0]).schema_arrow
     images = [field.name for field in schema if _is_image(field.type)]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Dataset, open_data
 from ..errors import InputError, NumericalError
 from ..flow import Flow
 from ..layers import FlowBatchNorm, recalibrate
@@ -22,6 +21,7 @@ from ..models.settings import checked
 from ..scoring import batch_for, in_unit, score
 from .augment import augment
 from .average import WeightAverage
+from .events import Events, training_events
 from .history import Run
 from .progress import Progress
 from .settings import FitConfig
@@ -62,28 +62,10 @@ def fit(
     config = checked(FitConfig, options, "fit")
     if config.device is not None:
         flow.to(_device(config.device))
-    train, validation = _tensors(flow, data, context)
+    train, validation = training_events(flow, data, context)
     with _threads(config, flow, train), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return _Loop(flow, config, train, validation, progress).run()
-
-
-class Events:
-    """Events in memory, with a context beside them or without."""
-
-    def __init__(self, x: Tensor, context: Tensor | None) -> None:
-        self.x, self.context = x, context
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The events at these positions."""
-        return self.x[index], None if self.context is None else self.context[index]
-
-    def first(self, n: int) -> Events:
-        """The first n."""
-        return Events(self.x[:n], None if self.context is None else self.context[:n])
 
 
 class _Loop:
@@ -283,52 +265,6 @@ class _Loop:
         step = batch_for(self.flow)
         index = torch.arange(len(events))
         recalibrate(self.flow, [events.take(part) for part in index.split(step)])
-
-
-# Data ------------------------------------------------------------------------------------------
-
-
-def _tensors(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
-    """Training and validation events, checked once."""
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        is_file = isinstance(data, str) or hasattr(data, "__fspath__")
-        fractions = (0.1, 0.1) if is_file else (0.1, 0.0)
-        if context is not None or flow.context:
-            return _conditional(flow, data, context)
-        dataset = open_data(data, fractions=fractions, levels=flow.levels)
-    if flow.context:
-        raise InputError(
-            f"{flow.name} is conditional: pass fit(flow, x, context=c) with arrays of equal length."
-        )
-    if dataset.shape != flow.shape:
-        raise InputError(
-            f"{flow.name} cannot learn {dataset.name}, whose events have shape {dataset.shape}; "
-            f"build the flow for that shape."
-        )
-    if len(dataset.train) == 0:
-        raise InputError(f"{dataset.name} has no training events.")
-    train = _checked(flow, dataset.train, None)
-    held_out = dataset.validation if len(dataset.validation) else dataset.train
-    return train, _checked(flow, held_out, None)
-
-
-def _conditional(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
-    both = _checked(flow, data, context)
-    order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
-    held_out = max(1, len(both) // 10)
-    if len(both) < 2:
-        raise InputError(f"fit needs at least 2 events beside a context; got {len(both)}.")
-    return Events(*both.take(order[held_out:])), Events(*both.take(order[:held_out]))
-
-
-def _checked(flow: Flow, x: Any, context: Any) -> Events:
-    from ..checks import check_context, check_events
-
-    x = check_events(x, name=flow.name, shape=flow.shape, levels=flow.levels)
-    context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
-    return Events(x, context)
 
 
 # Machine ---------------------------------------------------------------------------------------
