@@ -41,13 +41,13 @@ def main() -> None:
         reports.append(report)
 
     if {"moons", "inverse"} & set(wanted):
-        trained = plane.train_moons(plane.Plan(args.seeds, peers, own, lr=args.lr))
+        trained = plane.train_moons(plane.Plan(args.seeds, args.few, peers, own, lr=args.lr))
         if "moons" in wanted:
             finish(plane.moons(trained))
         if "inverse" in wanted:
             finish(plane.inverse(trained))
     if "sharp" in wanted:
-        finish(plane.sharp(plane.Plan(min(args.seeds, 3), peers, own, lr=args.lr)))
+        finish(plane.sharp(plane.Plan(1, 1, peers, own, lr=args.lr)))
     if "power" in wanted:
         report = real.power(60 * args.minutes, args.power_seeds, own)
         if report is not None:
@@ -62,7 +62,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "workloads", nargs="*", metavar="workload", help=f"of {', '.join(WORKLOADS)}; default all"
     )
-    parser.add_argument("--seeds", type=int, default=10, help="of moons and inverse (sharp: 3)")
+    parser.add_argument("--seeds", type=int, default=10, help="of moons and inverse (sharp: 1)")
+    parser.add_argument("--few", type=int, default=3, help="of those, for nflows, FrEIA and pyro")
     parser.add_argument("--lr", type=float, default=1e-3, help="of moons, inverse and sharp")
     parser.add_argument(
         "--peers", nargs="+", default=list(PEERS), choices=[*PEERS, "none"], help="default all"

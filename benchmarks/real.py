@@ -191,12 +191,12 @@ def digits(seconds: float, model: Path | None, variants: tuple[Variant, ...]) ->
     head = ["model", "validation", "test", "test minus mixture, paired ± s.e.", "s"]
     body = (
         f"Bits/dim, lower is better: 8x8 images of {LEVELS} levels, {len(dataset.train):,} to "
-        f"train on, {len(dataset.validation)} to validate and {len(dataset.test)} to test; each figure "
-        f"is the mean over {DRAWS} draws of dequantisation noise. The mixture is the best on the "
-        f"validation images of {len(searched)} (squash, components, regularisation, copies of the "
-        f"training images with other noise). Ours trains "
-        f"for {seconds:.0f} s where no saved model is given; its weights, too, are the best on "
-        f"the validation images.\n\n{table(head, rows)}"
+        f"train on, {len(dataset.validation)} to validate and {len(dataset.test)} to test; each "
+        f"figure is the mean over {DRAWS} draws of dequantisation noise. The mixture is the best "
+        f"on the validation images of {len(searched)} (squash, components, regularisation, copies "
+        f"of the training images with other noise). Ours trains for {seconds:.0f} s where no saved "
+        f"model is given; its weights, too, are the best on the validation images.\n\n"
+        f"{table(head, rows)}"
     )
     return Report("digits", "Digits", body, figures)
 

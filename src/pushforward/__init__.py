@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .data import Dataset, open_data
     from .errors import InputError, NumericalError
     from .flow import Flow
+    from .jobs import evaluate, verify
     from .models import RealNVP, create, list_models
     from .storage import load
     from .training import Run, fit
@@ -27,10 +28,12 @@ _HOMES = {
     "RealNVP": "models",
     "Run": "training",
     "create": "models",
+    "evaluate": "jobs",
     "fit": "training",
     "list_models": "models",
     "load": "storage",
     "open_data": "data",
+    "verify": "jobs",
 }
 _MODULES = ("bases", "data", "elementwise", "jobs", "layers", "models", "nets", "training")
 
@@ -45,6 +48,7 @@ __all__ = [
     "create",
     "data",
     "elementwise",
+    "evaluate",
     "fit",
     "jobs",
     "layers",
@@ -54,6 +58,7 @@ __all__ = [
     "nets",
     "open_data",
     "training",
+    "verify",
 ]
 
 

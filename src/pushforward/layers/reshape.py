@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from ..errors import InputError
 from .layer import Layer, Shape, constant_log_det
@@ -21,11 +20,18 @@ class Squeeze(Layer):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(N, C, H, W) -> (N, 4C, H/2, W/2)``."""
-        return pixel_unshuffle(x, 2), constant_log_det(x, 0.0)
+        # What pixel_unshuffle does, which leaves an empty batch in its old shape.
+        n, c, h, w = x.shape
+        blocks = x.reshape(n, c, h // 2, 2, w // 2, 2)  # (N, C, H/2, dy, W/2, dx)
+        z = blocks.permute(0, 1, 3, 5, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
+        return z, constant_log_det(x, 0.0)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(N, 4C, H/2, W/2) -> (N, C, H, W)``."""
-        return pixel_shuffle(z, 2), constant_log_det(z, 0.0)
+        n, channels, h, w = z.shape
+        blocks = z.reshape(n, channels // 4, 2, 2, h, w)  # (N, C, dy, dx, H/2, W/2)
+        x = blocks.permute(0, 1, 4, 2, 5, 3).reshape(n, channels // 4, 2 * h, 2 * w)
+        return x, constant_log_det(z, 0.0)
 
     def output_shape(self, shape: Shape) -> Shape:
         """``(C, H, W) -> (4C, H/2, W/2)``."""

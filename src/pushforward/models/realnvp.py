@@ -255,7 +255,7 @@ def _step(config: RealNVPConfig, mask: torch.Tensor, index: int, step: int) -> l
     mixing: list[Layer] = []
     if config.mixing is not None:
         mixing = _mixing(config.mixing, shape[0], config.seed * 1000 + 100 * index + step)
-    elif shape[0] > 4:
+    elif shape[0] > 1:
         mixing = [LULinear(shape[0], seed=None)]
     coupling = Coupling(shape, mask, net, _law(config), context=config.context)
     return [*_norm(config, shape), *mixing, coupling]

@@ -84,6 +84,11 @@ def build_realnvp_paper(config: RealNVPPaperConfig) -> Flow:
             f"{config.scales} scales need sides that can be halved {config.scales - 1} times; got "
             f"{shape[1]}x{shape[2]}. Ask for fewer scales or resize the images."
         )
+    if shape[1] * shape[2] == divisor**2:
+        raise InputError(
+            f"{config.scales} scales leave the last one a single pixel of {shape[1]}x{shape[2]}, "
+            f"where a checkerboard has nothing to change. Ask for fewer scales."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         front: list[Layer] = [Dequantize(config.levels), Logit(config.alpha, config.levels)]

@@ -49,6 +49,7 @@ class MLP(nn.Module):
         if residual and len(set(hidden)) > 1:
             raise ValueError(f"a residual MLP needs hidden layers of one width; got {hidden}.")
         self.out_shape = tuple(out_shape)
+        self.context = context
         self.residual = residual
         widths = (math.prod(in_shape) + context, *hidden)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
@@ -61,7 +62,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute the parameters."""
         h = x.flatten(1)
-        if context is not None:
+        if self.context and context is not None:
             h = torch.cat((h, context), dim=1)
         for index, linear in enumerate(self.hidden):
             if self.residual and index:

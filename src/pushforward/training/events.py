@@ -28,6 +28,10 @@ class Events:
         """The events at these positions."""
         return self.x[index], None if self.context is None else self.context[index]
 
+    def all(self) -> tuple[Tensor, Tensor | None]:
+        """Every event."""
+        return self.x, self.context
+
     def first(self, n: int) -> Events:
         """The first n."""
         return Events(self.x[:n], None if self.context is None else self.context[:n])

@@ -25,6 +25,7 @@ from .events import Events, training_events
 from .history import Run
 from .progress import Progress
 from .settings import FitConfig
+from .threads import cpu_threads
 
 __all__ = ["fit"]
 
@@ -63,9 +64,12 @@ def fit(
     if config.device is not None:
         flow.to(_device(config.device))
     train, validation = training_events(flow, data, context)
-    with _threads(config, flow, train), torch.random.fork_rng():
+    with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        return _Loop(flow, config, train, validation, progress).run()
+        loop = _Loop(flow, config, train, validation, progress)
+        with cpu_threads(flow, *train.first(loop.batch_size).all(), config.threads) as threads:
+            loop.result.settings["threads"] = threads
+            return loop.run()
 
 
 class _Loop:
@@ -138,6 +142,7 @@ class _Loop:
 
     def _prepare(self) -> None:
         flow = self.flow
+        self.start = time.monotonic()
         index = torch.randperm(len(self.train), generator=self.order)[:10_000]
         flow.initialise(*self.train.take(index))
         if self.average is not None:  # initialise() has just written weights
@@ -280,20 +285,3 @@ def _device(name: str) -> torch.device:
             f"{', cuda' if torch.cuda.is_available() else ''}."
         ) from None
     return device
-
-
-@contextlib.contextmanager
-def _threads(config: FitConfig, flow: Flow, train: Events) -> Iterator[None]:
-    """Set the number of CPU threads for the run: small work is slower on many."""
-    before = torch.get_num_threads()
-    pixels = math.prod(flow.shape[1:])
-    parameters = sum(p.numel() for p in flow.parameters())
-    batch = min(config.batch_size or (64 if pixels > 1 else 512), len(train))
-    # Multiplications per step; the convolutions of squeezed scales see about a sixteenth of the
-    # pixels. Measured: below half a billion, the threads' meeting costs more than they gain.
-    work = parameters * max(1.0, pixels / 16) * batch
-    torch.set_num_threads(config.threads or (1 if work < 5e8 else before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,233 @@
+"""The settings of a training run: levels that override one another, each setting by its path.
+
+A level is ``{"source": ..., "model": {...}, "fit": {...}, "data": {...}}`` with any part left out.
+Everything is checked here before data are read; whatever is wrong is named by its whole path, as
+one writes it after ``--set``: ``fit.lr``, ``model.couplings``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.dataclasses import is_pydantic_dataclass
+
+from ..errors import InputError
+from ..models.registry import PRESETS, Preset
+from ..models.settings import settings
+from ..training import FitConfig
+from .yaml_text import load_yaml
+
+__all__ = ["DataConfig", "Plan", "config_of", "merge_fit", "plan", "read_config", "read_sets"]
+
+SECTIONS = ("model", "fit", "data")
+LIMITS = ("epochs", "max_steps", "max_time")
+
+Level = dict[str, Any]
+
+
+@checked_dataclass(config=settings, kw_only=True)
+class DataConfig:
+    """How the source is read; the arguments of ``open_data``."""
+
+    columns: tuple[str, ...] | None = None
+    split_seed: int = Field(default=0, ge=0)
+    fractions: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] = (0.1, 0.1)
+    size: int | None = Field(default=None, ge=1)
+    levels: int | None = Field(default=None, ge=2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked of a run, all levels merged; what was left open is not in it."""
+
+    source: str
+    name: str
+    model: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+# Levels ----------------------------------------------------------------------------------------
+
+
+def read_config(path: Path) -> Level:
+    """Read a configuration file.
+
+    Raises:
+        InputError: it cannot be read, is not YAML, or has a part that is not a section.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InputError(f"cannot read the configuration {path}: {reason}.") from None
+    content = load_yaml(text, str(path))
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings; write sections such as 'fit: {{lr: 3e-4}}'.")
+    return {key: {} if value is None else value for key, value in content.items()}
+
+
+def read_sets(items: Sequence[str]) -> Level:
+    """Read ``--set section.key=value`` options; a value is YAML.
+
+    Raises:
+        InputError: no path or no value in one of them.
+    """
+    level: Level = {}
+    for item in items:
+        path, equals, text = item.partition("=")
+        path = path.strip()
+        if not equals or not path:
+            raise InputError(f"--set takes a setting and its value, as fit.lr=3e-4; got {item!r}.")
+        value = load_yaml(text, f"--set {path}")
+        section, dot, key = path.partition(".")
+        if not dot:
+            level[path] = value
+        else:
+            settings_of = level.setdefault(section, {})
+            if not isinstance(settings_of, dict):
+                raise InputError(f"--set gives both {section} and {path}; give {path} alone.")
+            settings_of[key] = value
+    return level
+
+
+def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
+    """Merge levels, the first being the weakest, and check every setting.
+
+    A ``seed`` overrides that of the training and that of the model's first weights.
+
+    Raises:
+        InputError: an unknown setting or a bad value, by its path; no source; no such model.
+    """
+    merged: Level = {"source": None, **{section: {} for section in SECTIONS}}
+    for level in levels:
+        for key, value in level.items():
+            if key not in merged:
+                within = next(iter(value), None) if isinstance(value, Mapping) else None
+                raise _unknown(key if within is None else f"{key}.{within}")
+            if key == "source":
+                merged[key] = value
+                continue
+            if not isinstance(value, Mapping):
+                raise InputError(
+                    f"{key} = {value!r} will not do: {key} is a section, with settings such as "
+                    f"{key}.{_known(key, None)[0]}."
+                )
+            values = {str(name): item for name, item in value.items()}
+            merged[key] = merge_fit(merged[key], values) if key == "fit" else merged[key] | values
+    name = merged["model"].pop("name", "realnvp")
+    preset = _preset(name)
+    if seed is not None:
+        merged["fit"]["seed"] = seed
+        if "seed" in _known("model", preset):
+            merged["model"]["seed"] = seed
+    _check("fit", merged["fit"], FitConfig, preset)
+    _check("model", {"shape": (1,), **merged["model"]}, config_of(preset), preset)
+    columns = merged["data"].get("columns")
+    if isinstance(columns, str):
+        merged["data"]["columns"] = [column.strip() for column in columns.split(",")]
+    elif isinstance(columns, list):
+        merged["data"]["columns"] = [str(column) for column in columns]
+    data = _check("data", merged["data"], DataConfig, preset)
+    if merged["model"].get("context"):
+        raise InputError(
+            "model.context makes a conditional model, which the command line does not train yet: "
+            "from Python, pushforward.fit(flow, x, context=c) does."
+        )
+    source = merged["source"]
+    if not isinstance(source, str) or not source.strip():
+        said = "no source was given" if source in (None, {}, "") else f"source = {source!r}"
+        raise InputError(
+            f"{said}; give a built-in name, a file or a folder: pushforward train digits."
+        )
+    return Plan(source, name, merged["model"], merged["fit"], data or DataConfig())
+
+
+def merge_fit(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge settings of ``fit``; a limit of the stronger level replaces all limits of the weaker.
+
+    Otherwise a recommended minute would end a run for which a hundred epochs were asked.
+    """
+    if any(limit in stronger for limit in LIMITS):
+        weaker = {key: value for key, value in weaker.items() if key not in LIMITS}
+    return {**weaker, **stronger}
+
+
+# Checks ----------------------------------------------------------------------------------------
+
+
+def config_of(preset: Preset) -> type[Any] | None:
+    """The configuration class of a preset: the one declared in the module of its function."""
+    module = vars(sys.modules[preset.make.__module__])
+    own = [
+        item
+        for item in module.values()
+        if isinstance(item, type)
+        and item.__module__ == preset.make.__module__
+        and is_pydantic_dataclass(item)
+    ]
+    return own[0] if len(own) == 1 else None
+
+
+def _preset(name: Any) -> Preset:
+    if isinstance(name, str) and name in PRESETS:
+        return PRESETS[name]
+    near = difflib.get_close_matches(str(name), PRESETS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}."
+    raise InputError(f"model.name = {name!r} is not a model; {hint}")
+
+
+def _check(
+    section: str, values: Mapping[str, Any], config: type[Any] | None, preset: Preset
+) -> Any:
+    """Build ``config`` from ``values``, with the section's name in front of what is wrong."""
+    if config is None:  # a model without a declared configuration: it checks its options itself
+        return None
+    names = [item.name for item in dataclasses.fields(config)]
+    for key in values:
+        if key not in names and not (section == "model" and key == "shape"):
+            raise _unknown(f"{section}.{key}", preset)
+    try:
+        return config(**{key: value for key, value in values.items() if key in names})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join([section, *(str(part) for part in first["loc"])])
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        raise InputError(f"{path} = {first['input']!r} will not do: {message}.") from None
+
+
+def _known(section: str, preset: Preset | None) -> list[str]:
+    """The settings of a section, for messages."""
+    config = {"fit": FitConfig, "data": DataConfig}.get(section)
+    if section == "model":
+        config = config_of(preset or PRESETS["realnvp"])
+        return ["name", *(item.name for item in dataclasses.fields(config))] if config else ["name"]
+    return [item.name for item in dataclasses.fields(config)] if config else []
+
+
+def _unknown(path: str, preset: Preset | None = None) -> InputError:
+    """The error of a path that leads nowhere, with the nearest one that does."""
+    known = {f"{part}.{key}": key for part in SECTIONS for key in _known(part, preset)}
+    last = path.rpartition(".")[2]
+    same = [full for full, key in known.items() if key == last]
+    near = difflib.get_close_matches(path, [*known, *SECTIONS, "source"], n=1)
+    section = path.partition(".")[0]
+    if same or near:
+        hint = f"did you mean {(same or near)[0]}?"
+    elif section in SECTIONS:
+        hint = f"{section} has {', '.join(_known(section, preset))}."
+    else:
+        hint = "the sections are model, fit and data, beside source."
+    return InputError(f"{path} is not a setting; {hint}")

@@ -1,0 +1,129 @@
+"""``models`` and ``data``: what there is to train, and what a source holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+__all__ = ["data", "models"]
+
+
+def models(
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="Such as 'realnvp-image*'.")
+    ] = "*",
+) -> None:
+    """List the models that train takes by name.
+
+    Example: pushforward models 'realnvp*'
+    """
+    from ..models import list_models
+    from ..models.registry import PRESETS
+    from .output import table
+
+    names = list_models(pattern)
+    if not names:
+        raise InputError(f"no model matches {pattern!r}; there are {', '.join(sorted(PRESETS))}.")
+    table(["model", "about"], [(name, PRESETS[name].about) for name in names], left=(0, 1))
+
+
+def data(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A built-in name, a file, a folder or a quoted glob.",
+            show_default=False,
+        ),
+    ],
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw the first training images, or a scatter plot of the rows.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Bring image files to SIZE x SIZE pixels.", show_default=False),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Columns of a table; all numeric ones if not given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show what a source holds: its kind, shape and splits, columns and missing values.
+
+    Example: pushforward data table.csv
+
+    Example: pushforward data photos/ --size 64 --sheet photos.png
+
+    Built-in: digits (1,797 real images), and the toy densities two-moons, circles, checkerboard,
+    spirals and eight-gaussians.
+    """
+    from ..data import describe, open_data
+    from .output import say
+    from .writers import check_suffix
+
+    if sheet is not None:
+        check_suffix(sheet, [".png"])
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    dataset = open_data(source, columns=names, size=size)
+    _print(describe(dataset))
+    if sheet is not None:
+        _draw(dataset, sheet)
+        say(f"drawn in {sheet}")
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from .output import number, pairs, say, shape_text, table
+
+    counts = summary["counts"]
+    lines = {
+        "name": summary["name"],
+        "events": f"{counts['total']:,} {shape_text(summary['shape'])}, {summary['dtype']}",
+        "splits": ", ".join(f"{counts[s]:,} {s}" for s in ("train", "validation", "test")),
+        "range": f"{number(summary['min'])} to {number(summary['max'])}",
+    }
+    if summary["levels"] is not None:
+        lines["levels"] = f"{summary['levels']:,} (integers 0 to {summary['levels'] - 1:,})"
+    if summary["labels"] is not None:
+        lines["labels"] = f"{summary['labels']:,} different, never modelled"
+    for index, note in enumerate(summary["notes"]):
+        lines["notes" if not index else " " * index] = note
+    pairs(lines)
+    if "columns" not in summary:
+        return
+    say()
+    table(
+        ["column", "mean", "std", "min", "max", "missing"],
+        [
+            [
+                column["name"],
+                *(number(column[key], 4) for key in ("mean", "std", "min", "max")),
+                f"{column['missing']:,}",
+            ]
+            for column in summary["columns"]
+        ],
+    )
+
+
+def _draw(dataset: Dataset, path: Path) -> None:
+    from ..pictures import image_grid, scatter_rows, write_png
+
+    if dataset.kind == "images":
+        write_png(path, image_grid(dataset.train[:64], dataset.levels))
+    else:
+        scatter_rows(path, dataset.train, columns=list(dataset.columns or ()))

@@ -1,0 +1,64 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Data", "Device", "Json", "Model", "Part", "SomeData", "Split"]
+
+
+class Split(StrEnum):
+    """A part of a data set."""
+
+    test = "test"
+    validation = "validation"
+    train = "train"
+    all = "all"
+
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.", show_default=False)
+]
+
+_SOURCES = "a built-in name, a CSV, Parquet, npy, npz or idx file, an image, or a folder"
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help=f"Any source: {_SOURCES}.", show_default=False)
+]
+
+SomeData = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help=f"Any source: {_SOURCES}. May be left out if the model learned a built-in set.",
+        show_default=False,
+    ),
+]
+
+Part = Annotated[
+    Split,
+    typer.Option(
+        "--split", metavar="PART", help="Take test, validation, train or all of the data."
+    ),
+]
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="cpu, cuda, cuda:1, ...; cpu if not given.", show_default=False
+    ),
+]
+
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Write the numbers to this file too; - prints them instead of the table.",
+        show_default=False,
+    ),
+]

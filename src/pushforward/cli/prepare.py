@@ -1,0 +1,99 @@
+"""From the plan of a run to its data and an untrained flow."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from ..data import BUILT_IN, Dataset, open_data
+from ..errors import InputError
+from ..flow import Flow
+from ..models import create
+from ..models.recommend import Recommendation, recommend
+from ..models.registry import PRESETS
+from .config import Plan, config_of, merge_fit
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run is about to train: data, a flow with its settings, the settings of ``fit``."""
+
+    dataset: Dataset
+    flow: Flow
+    fit: dict[str, Any]
+    reason: str
+
+    def facts(self, plan: Plan) -> dict[str, Any]:
+        """What a saved model remembers of its data: enough to read more of the same."""
+        dataset = self.dataset
+        known: dict[str, Any] = {
+            "name": dataset.name,
+            "built_in": plan.source.lower().replace("_", "-") in BUILT_IN,
+            "kind": dataset.kind,
+            "shape": list(dataset.shape),
+            "levels": dataset.levels,
+            "columns": None if dataset.columns is None else list(dataset.columns),
+            "counts": {split: len(values) for split, values in dataset.splits().items()},
+            "size": plan.data.size,
+            "split_seed": plan.data.split_seed,
+            "fractions": list(plan.data.fractions),
+            "notes": list(dataset.notes) or None,
+        }
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Open the data and build the model: recommended or the preset's settings, then the plan's.
+
+    Raises:
+        InputError: the source cannot be read, or the model does not fit what is in it.
+    """
+    validation, test = plan.data.fractions
+    dataset = open_data(
+        plan.source,
+        columns=plan.data.columns,
+        split_seed=plan.data.split_seed,
+        fractions=(validation, test),
+        size=plan.data.size,
+        levels=plan.data.levels,
+    )
+    preset = PRESETS[plan.name]
+    begin = Recommendation(preset.settings, preset.training)
+    if plan.name == "realnvp":
+        begin = recommend(dataset)
+    options = {**_of_the_data(plan, dataset), **begin.model, **plan.model}
+    flow = create(plan.name, **options)
+    _check_fits(flow, dataset, plan)
+    return Prepared(dataset, flow, merge_fit(begin.training, plan.fit), begin.reason)
+
+
+def _of_the_data(plan: Plan, dataset: Dataset) -> dict[str, Any]:
+    """The options that follow from the data, where the model has them."""
+    config = config_of(PRESETS[plan.name])
+    names = {item.name for item in dataclasses.fields(config)} if config else {"shape", "levels"}
+    options: dict[str, Any] = {"shape": dataset.shape, "levels": dataset.levels}
+    if dataset.levels is None and len(PRESETS[plan.name].settings.get("shape", ())) == 3:
+        del options["levels"]  # rows for a model of images: the shape is what to complain of
+    return {key: value for key, value in options.items() if key in names}
+
+
+def _check_fits(flow: Flow, dataset: Dataset, plan: Plan) -> None:
+    if flow.shape != dataset.shape:
+        way = "leave model.shape out"
+        if "shape" not in plan.model:
+            way = f"set model.shape=[{','.join(map(str, dataset.shape))}], or use --model realnvp"
+            if len(flow.shape) == 3 and dataset.kind == "images":
+                way = f"read image files with --size {flow.shape[1]}, {way}"
+        raise InputError(
+            f"{plan.name} is for events of shape {flow.shape}, but those of {dataset.name} have "
+            f"shape {dataset.shape}; {way}."
+        )
+    if flow.levels != dataset.levels:
+        raise InputError(
+            f"model.levels = {flow.levels} will not do: {dataset.name} has "
+            f"{'no levels' if dataset.levels is None else f'{dataset.levels} levels'}; set "
+            f"data.levels, or leave both out."
+        )

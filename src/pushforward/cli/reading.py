@@ -1,0 +1,90 @@
+"""Open a saved model, and read data for it the way it read its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data import read_for
+from ..errors import InputError
+from ..flow import Flow
+from ..storage import load
+from .options import Split
+
+__all__ = ["column_names", "data_facts", "default_source", "open_model", "read"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def open_model(folder: Path, device: str | None = None, *, conditional: bool = False) -> Flow:
+    """Load a model that the command line can use.
+
+    Raises:
+        InputError: no model there, a device that is not here, or a conditional model, whose
+            contexts no verb takes yet (``conditional`` lets it pass).
+    """
+    flow = load(folder)
+    if flow.context and not conditional:
+        raise InputError(
+            f"{folder} is a conditional model; the command line takes those from Python only, "
+            f"for now: pushforward.load({str(folder)!r}), then pass context= of {flow.context} "
+            f"numbers per event."
+        )
+    if device is None:
+        return flow
+    try:
+        return flow.to(torch.device(device))
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise InputError(f"there is no usable device {device!r} here; use {there}.") from None
+
+
+def data_facts(flow: Flow) -> dict[str, Any]:
+    """What the model remembers of its data; empty if it was trained from Python."""
+    facts = flow.facts.get("data")
+    return facts if isinstance(facts, dict) else {}
+
+
+def column_names(flow: Flow) -> list[str]:
+    """The names of the columns of a model of rows; x0, x1, ... if it knows none."""
+    names = data_facts(flow).get("columns")
+    if isinstance(names, list) and len(names) == flow.dims:
+        return [str(name) for name in names]
+    return [f"x{i}" for i in range(flow.dims)]
+
+
+def default_source(flow: Flow) -> str | None:
+    """The built-in set that the model learned, if it did."""
+    facts = data_facts(flow)
+    return str(facts["name"]) if facts.get("built_in") and "name" in facts else None
+
+
+def read(flow: Flow, source: str, split: Split) -> Array:
+    """Read ``source`` for the model, in order: ``(N, *shape)``.
+
+    A split is the one that training made of this source: the same seed, the same shares.
+
+    Raises:
+        InputError: the source cannot be read or does not fit the model.
+    """
+    facts = data_facts(flow)
+    columns = column_names(flow) if len(flow.shape) == 1 and facts.get("columns") else None
+    validation, test = facts.get("fractions") or (0.1, 0.1)
+    try:
+        return read_for(
+            source,
+            shape=flow.shape,
+            levels=flow.levels,
+            columns=columns,
+            split=None if split is Split.all else split.value,
+            size=facts.get("size"),
+            split_seed=facts.get("split_seed", 0),
+            fractions=(validation, test),
+        )
+    except InputError as error:
+        if "split is empty" in str(error):
+            raise InputError(f"{error} Take all of them with --split all.") from None
+        raise

@@ -1,0 +1,135 @@
+"""``sample``: draw from a model, into a picture, a folder of pictures, or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError, NumericalError
+from .options import Device, Model
+
+if TYPE_CHECKING:
+    from ..flow import Flow
+
+__all__ = ["sample"]
+
+
+def sample(
+    model: Model,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            metavar="COUNT",
+            help="How many; 64 images or 1,000 rows if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="A .png picture, a folder/ of PNGs (images), .npy, or .parquet or .csv (rows).",
+        ),
+    ] = "samples.png",
+    temperature: Annotated[
+        float, typer.Option(help="Spread of the noise: 1 is the density itself, less is tamer.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes the draw repeatable.", show_default=False)
+    ] = None,
+    columns: Annotated[
+        int | None,
+        typer.Option(
+            help="Images in a row of the picture; a square if not given.", show_default=False
+        ),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Draw samples from a model.
+
+    Example: pushforward sample runs/digits -n 64 -o samples.png
+
+    Example: pushforward sample runs/table -n 10000 -o synthetic.csv --seed 0
+    """
+    from .reading import open_model
+
+    for option, value, least in (("-n", n, 1), ("--columns", columns, 1), ("--seed", seed, 0)):
+        if value is not None and not least <= value < 2**63:
+            raise InputError(f"{option} takes a whole number from {least}; got {value}.")
+    flow = open_model(model, device)
+    kind = _kind_of(out, images=len(flow.shape) == 3)
+    if columns is not None and kind != "grid":
+        raise InputError(
+            "--columns is of pictures of images: give -o NAME.png and a model of images."
+        )
+    count = n or (64 if len(flow.shape) == 3 else 1000)
+    values = _draw(flow, count, temperature, seed)
+    _write(flow, values, Path(out), kind, columns)
+    typer.echo(f"{count:,} sample{'' if count == 1 else 's'} written to {out}")
+
+
+def _kind_of(out: str, *, images: bool) -> str:
+    """What to write: ``grid``, ``scatter``, ``folder``, ``npy`` or ``table``."""
+    from .writers import check_suffix
+
+    path = Path(out)
+    if not out or path.is_dir() or out.endswith("/") or not path.suffix:
+        if images and out:
+            return "folder"
+        raise InputError(
+            f"{out or 'an empty name'} names a folder, which is for images; give a file that ends "
+            f"in .png, .npy, .parquet or .csv."
+        )
+    possible = [".png", ".npy"] if images else [".png", ".npy", ".parquet", ".csv"]
+    try:
+        suffix = check_suffix(path, possible)
+    except InputError as error:
+        if images:
+            raise InputError(f"{str(error)[:-1]}, or name a folder/.") from None
+        raise
+    return {".png": "grid" if images else "scatter", ".npy": "npy"}.get(suffix, "table")
+
+
+def _draw(flow: Flow, count: int, temperature: float, seed: int | None) -> Any:
+    import numpy as np
+
+    values = flow.sample(count, temperature=temperature, seed=seed).cpu().numpy()
+    finite = np.isfinite(values.reshape(count, -1)).all(axis=1)
+    if not finite.all():
+        raise NumericalError(
+            f"{count - int(finite.sum()):,} of {count:,} samples are not finite numbers; lower "
+            f"--temperature, or train the model further."
+        )
+    return values
+
+
+def _write(flow: Flow, values: Any, out: Path, kind: str, columns: int | None) -> None:
+    from .reading import column_names
+
+    if kind == "grid":
+        from ..pictures import image_grid, write_png
+
+        write_png(out, image_grid(values, flow.levels, columns))
+    elif kind == "scatter":
+        from ..pictures import scatter_rows
+
+        scatter_rows(out, values, columns=column_names(flow))
+    elif kind == "folder":
+        from ..pictures import save_images
+
+        save_images(out, values, flow.levels)
+    elif kind == "npy":
+        from .writers import npy_writer
+
+        with npy_writer(out, values.shape) as write:
+            write(values)
+    else:
+        from .writers import table_writer
+
+        with table_writer(out, column_names(flow)) as append:
+            append(list(values.T))

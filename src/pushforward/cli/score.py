@@ -1,0 +1,195 @@
+"""``score``, ``encode`` and ``eval``: what a model says of data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import Data, Device, Json, Model, Part, SomeData, Split
+
+if TYPE_CHECKING:
+    from ..flow import Flow
+
+__all__ = ["encode", "evaluate", "score"]
+
+SHOWN = 10
+"""Rows that ``score`` prints when it writes no file."""
+
+
+def score(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to write: .parquet or .csv. Without it the first rows are printed.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        bool, typer.Option("--bits", help="Only bits/dim, without log_prob (models of integers).")
+    ] = False,
+    split: Part = Split.all,
+    device: Device = None,
+) -> None:
+    """Score every row or image by its log-probability, in the order of the source.
+
+    Example: pushforward score runs/table new.csv -o scores.parquet
+
+    Columns: row (from 0), log_prob (nats); for models of integers, such as images, also
+    bits_per_dim. A log_prob of real numbers is a log-density and may be positive.
+    """
+    from .output import say
+    from .reading import open_model, read
+    from .writers import check_suffix, table_writer
+
+    if out is not None:
+        check_suffix(out, [".parquet", ".csv"])
+    flow = open_model(model, device)
+    if bits and flow.levels is None:
+        raise InputError(
+            f"--bits is for models of integers; {model} is a density of real numbers, in nats."
+        )
+    names = ["row", "log_prob", "bits_per_dim"] if flow.levels is not None else ["row", "log_prob"]
+    if bits:
+        names.remove("log_prob")
+    x = read(flow, data, split)
+    if out is None:
+        _print_scores(flow, x, names)
+        return
+    with table_writer(out, names) as append:
+        for columns in _scores(flow, x):
+            append([columns[name] for name in names])
+    say(f"{len(x):,} scores written to {out}")
+
+
+def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
+    """The columns of scores, batch by batch."""
+    import numpy as np
+
+    from ..scoring import batch_for
+    from ..scoring import score as log_prob
+
+    size = batch_for(flow)
+    for start in range(0, len(x), size):
+        nats = log_prob(flow, x[start : start + size], batch_size=size)
+        yield {
+            "row": np.arange(start, start + len(nats)),
+            "log_prob": nats,
+            "bits_per_dim": -nats / (flow.dims * math.log(2)),
+        }
+
+
+def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
+    import numpy as np
+
+    from .output import number, say, table
+
+    batches = list(_scores(flow, x))
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+    units = {"row": "", "log_prob": " (nats)", "bits_per_dim": " (bits/dim)"}
+    rows = [
+        [f"{columns[name][i]:,}" if name == "row" else number(columns[name][i]) for name in names]
+        for i in range(min(SHOWN, len(x)))
+    ]
+    table([f"{name}{units[name]}" for name in names], rows, left=())
+    if len(x) > SHOWN:
+        say(f"... and {len(x) - SHOWN:,} more; -o scores.parquet writes all of them")
+    say()
+    last = names[-1]
+    values = columns[last]
+    low, high = int(values.argmin()), int(values.argmax())
+    say(
+        f"{last}{units[last]}: mean {number(values.mean())}, smallest {number(values[low])} at "
+        f"row {low:,}, largest {number(values[high])} at row {high:,}"
+    )
+
+
+def encode(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to write: .npy (events keep their shape), .parquet or .csv (z0, z1, ...).",
+            show_default=False,
+        ),
+    ],
+    split: Part = Split.all,
+    device: Device = None,
+) -> None:
+    """Write the latent z of every row or image, in the order of the source.
+
+    Example: pushforward encode runs/digits digits -o z.npy
+    """
+    from ..scoring import batch_for
+    from .output import say
+    from .reading import open_model, read
+    from .writers import check_suffix, npy_writer, table_writer
+
+    suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
+    flow = open_model(model, device)
+    x = read(flow, data, split)
+    size = batch_for(flow)
+    batches = (
+        flow.encode(x[start : start + size]).detach().cpu().numpy()
+        for start in range(0, len(x), size)
+    )
+    if suffix == ".npy":
+        with npy_writer(out, (len(x), *flow.latent_shape)) as write:
+            for z in batches:
+                write(z)
+    else:
+        with table_writer(out, [f"z{i}" for i in range(flow.dims)]) as append:
+            for z in batches:
+                append(list(z.reshape(len(z), -1).T))
+    say(f"{len(x):,} latents of {flow.dims:,} numbers written to {out}")
+
+
+def evaluate(
+    model: Model,
+    data: SomeData = None,
+    split: Part = Split.test,
+    samples: Annotated[
+        int,
+        typer.Option(help="Draws of noise per event; more give a tighter bound (integers)."),
+    ] = 1,
+    json_file: Json = None,
+    device: Device = None,
+) -> None:
+    """Measure the loss of a model on data, with its unit and standard error.
+
+    Example: pushforward eval runs/digits
+
+    Example: pushforward eval runs/table other.csv --split all
+
+    By default on the test part: the split is the one of training, as long as DATA is the source
+    that the model learned from. Without DATA, the built-in set that it learned.
+    """
+    from ..jobs import evaluate as measure
+    from .output import write_json
+    from .reading import default_source, open_model, read
+    from .results import print_loss, record
+
+    flow = open_model(model, device)
+    source = data or default_source(flow)
+    if source is None:
+        raise InputError(
+            f"{model} did not learn a built-in set, so say what to evaluate it on: "
+            f"pushforward eval {model} DATA."
+        )
+    result = record(measure(flow, read(flow, source, split), samples=samples))
+    content = {"model": str(model), "data": source, "split": split.value, **result}
+    if json_file is None or not write_json(json_file, content):
+        print_loss(f"{source}, {split.value}", result)

@@ -1,0 +1,141 @@
+"""``verify`` and ``info``: whether a model can be trusted, and what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Device, Json, Model, Part, SomeData, Split
+
+if TYPE_CHECKING:
+    from ..flow import Flow
+
+__all__ = ["info", "verify"]
+
+EVENTS = 256
+"""Events of the data that ``verify`` looks at."""
+
+
+def verify(
+    model: Model,
+    data: SomeData = None,
+    split: Part = Split.all,
+    all_layers: Annotated[
+        bool, typer.Option("--all-layers", help="Show every layer, not those that stand out.")
+    ] = False,
+    json_file: Json = None,
+    device: Device = None,
+) -> None:
+    """Check a model: inverse, log-determinants against autograd, stability, layer by layer.
+
+    Example: pushforward verify runs/digits
+
+    Example: pushforward verify runs/table table.csv --json verify.json
+
+    Exit code 0 if every check passes (warnings are allowed), 1 if one fails. Without DATA it
+    looks at the built-in set that the model learned, or at samples of the model.
+    """
+    from ..jobs import verify as check
+    from .output import show, write_json
+    from .reading import default_source, open_model, read
+
+    flow = open_model(model, device)
+    source = data or default_source(flow)
+    x = None if source is None else read(flow, source, split)[:EVENTS]
+    found = check(flow, x)
+    content = {"model": str(model), "data": source, **found.to_dict()}
+    if json_file is None or not write_json(json_file, content):
+        show(found.table(all_layers=all_layers))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def info(
+    model: Model,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Show what a saved model is: shape, size, layers, and what is known of its training.
+
+    Example: pushforward info runs/digits
+    """
+    from .layers import layer_tree
+    from .output import pairs, say
+    from .reading import open_model
+
+    flow = open_model(model, conditional=True)
+    saved = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    tree = layer_tree(flow)
+    if as_json:
+        say(json.dumps(_content(flow, saved, model, tree), indent=2, ensure_ascii=False))
+        return
+    pairs(_lines(flow, saved, model))
+    for name, facts in flow.facts.items():
+        if isinstance(facts, dict):
+            say()
+            say(name)
+            pairs({f"  {key}": _text(value) for key, value in facts.items()})
+    loose = {key: _text(v) for key, v in flow.facts.items() if not isinstance(v, dict)}
+    if loose:
+        say()
+        pairs(loose)
+    say()
+    say("layers, from data to latent")
+    for line in tree:
+        say(f"  {line}")
+
+
+def _content(flow: Flow, saved: dict[str, Any], model: Path, tree: list[str]) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "name": flow.name,
+        "shape": list(flow.shape),
+        "levels": flow.levels,
+        "unit": flow.unit,
+        "exact": flow.exact,
+        "context": flow.context,
+        "parameters": sum(p.numel() for p in flow.parameters()),
+        "format": saved["format"],
+        "pushforward": saved.get("pushforward"),
+        "family": saved["family"],
+        "dtype": saved["dtype"],
+        "config": saved["config"],
+        "facts": flow.facts,
+        "layers": tree,
+    }
+
+
+def _lines(flow: Flow, saved: dict[str, Any], model: Path) -> dict[str, str]:
+    from .output import shape_text
+
+    values = "real numbers; log_prob is a log-density in nats"
+    if flow.levels is not None:
+        values = f"integers 0 to {flow.levels - 1}; losses are in bits/dim"
+    if not flow.exact:
+        values += ", one draw of a bound"
+    lines = {
+        "model": str(model),
+        "family": saved["family"],
+        "events": shape_text(flow.shape),
+        "values": values,
+        "parameters": f"{sum(p.numel() for p in flow.parameters()):,} ({saved['dtype']})",
+        "format": f"{saved['format']}, saved by pushforward {saved.get('pushforward', 'unknown')}",
+    }
+    if flow.context:
+        lines["context"] = f"{flow.context} numbers per event"
+    return lines
+
+
+def _text(value: Any) -> str:
+    """A fact in a line: lists with commas, floats short, nothing as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value) or "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

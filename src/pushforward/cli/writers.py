@@ -1,0 +1,97 @@
+"""Write rows batch by batch, in one of several formats, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import writing
+
+__all__ = ["check_suffix", "npy_writer", "table_writer"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def check_suffix(path: Path, possible: Sequence[str]) -> str:
+    """Return the suffix of ``path`` if it is possible here.
+
+    Raises:
+        InputError: it is another one; lists those that are possible.
+    """
+    suffix = path.suffix.lower()
+    if suffix in possible:
+        return suffix
+    *others, last = possible
+    said = f"{', '.join(others)} or {last}" if others else last
+    raise InputError(f"cannot tell the format of {path} by its name: it should end in {said}.")
+
+
+@contextlib.contextmanager
+def table_writer(path: Path, names: Sequence[str]) -> Iterator[Callable[[Sequence[Array]], None]]:
+    """Give a function that appends columns of equal length to a new Parquet or CSV file.
+
+    The types of the first batch are those of the file. The file appears when all is written.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    with writing(path) as temporary, contextlib.ExitStack() as stack:
+        sink: Any = None
+
+        def write(columns: Sequence[Array]) -> None:
+            nonlocal sink
+            arrays = [pa.array(column) for column in columns]
+            batch = pa.RecordBatch.from_arrays(arrays, list(names))
+            if sink is None and path.suffix.lower() == ".csv":
+                file = stack.enter_context(temporary.open("wb"))
+                file.write(_csv_line(names))
+                options = pa.csv.WriteOptions(include_header=False)
+                sink = stack.enter_context(
+                    pa.csv.CSVWriter(file, batch.schema, write_options=options)
+                )
+            elif sink is None:
+                sink = stack.enter_context(pa.parquet.ParquetWriter(temporary, batch.schema))
+            sink.write_batch(batch)
+
+        yield write
+
+
+def _csv_line(cells: Sequence[str]) -> bytes:
+    """One line of CSV; pyarrow would put every name in quotes."""
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8")
+
+
+@contextlib.contextmanager
+def npy_writer(path: Path, shape: Sequence[int]) -> Iterator[Callable[[Array], None]]:
+    """Give a function that appends batches to a new ``.npy`` file of this shape.
+
+    The type of the first batch is that of the file. Memory-mapping would kill the process on a
+    full disk; plain writing makes it an error.
+    """
+    with writing(path) as temporary, temporary.open("wb") as file:
+        dtype: np.dtype[Any] | None = None
+
+        def write(values: Array) -> None:
+            nonlocal dtype
+            if dtype is None:
+                dtype = values.dtype
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(dtype),
+                    "fortran_order": False,
+                    "shape": tuple(shape),
+                }
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(values, dtype=dtype).tobytes())
+
+        yield write

@@ -1,0 +1,422 @@
+"""Every layer and every model family at small sizes: what the universal tests run over.
+
+A new layer, option or family belongs here; the meta-tests of ``test_universal.py`` say so where it
+is forgotten.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from pushforward import RealNVP
+from pushforward.elementwise import Additive, Affine, Law, LearnedTanh, Multiplicative, SoftClamp
+from pushforward.flow import Flow
+from pushforward.layers import (
+    ActNorm,
+    Chain,
+    Coupling,
+    Dequantize,
+    Flip,
+    FlowBatchNorm,
+    Inverted,
+    Layer,
+    Logit,
+    LULinear,
+    Multiscale,
+    OrderedSqueeze,
+    Permutation,
+    Rotation,
+    Shape,
+    Squeeze,
+    Standardize,
+)
+from pushforward.layers.masks import as_mask
+from pushforward.models.realnvp_paper import realnvp_paper
+from pushforward.moments import RunningMoments
+from pushforward.nets import ACTIVATIONS, MLP, Constant, ConvNet, ResNet
+
+__all__ = [
+    "CASES",
+    "LAYERS",
+    "MODELS",
+    "Case",
+    "bijections",
+    "build",
+    "build_flow",
+    "context_for",
+    "events",
+    "jacobian",
+    "perturb",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, the events that it takes and the context that it sees.
+
+    ``data``: ``real`` numbers, those of the ``unit`` interval, or integers (``levels``).
+    ``make`` is called anew for each use, and draws other starting weights each time; ``other`` is
+    for layers whose fixed numbers come from a seed: the same layer made from another one.
+    """
+
+    make: Callable[[], Layer]
+    shape: Shape
+    context: int = 0
+    data: str = "real"
+    other: Callable[[], Layer] | None = None
+
+
+# Building and disturbing -----------------------------------------------------------------------
+
+
+def perturb(module: nn.Module, seed: int = 0, scale: float = 0.2) -> nn.Module:
+    """Move every parameter and every statistic away from its start, by chance but repeatably.
+
+    The last layers of conditioners start at zero and norms start as the identity: a check of
+    an undisturbed layer proves next to nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(like: Tensor, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(like.shape, generator=generator, dtype=torch.float64)
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            sign = torch.sign(uniform(parameter, -1, 1))
+            parameter += (scale * sign * uniform(parameter, 0.5, 1.5)).to(parameter)
+        for part in module.modules():
+            if isinstance(part, RunningMoments):
+                weight = uniform(part.weight, 0.3, 0.9)
+                part.weight.copy_(weight)
+                part.mean.copy_(weight * uniform(part.mean, -1, 1))
+                part.variance.copy_(weight * uniform(part.variance, 0.5, 1.5))
+            elif isinstance(part, Standardize):
+                part.mean.copy_(uniform(part.mean, -1, 1))
+                part.log_std.copy_(uniform(part.log_std, -0.5, 0.5))
+                part.fitted.fill_(True)
+            elif isinstance(part, Logit):
+                part.alpha.copy_(uniform(part.alpha, 0.02, 0.1))
+                part.chosen.fill_(True)
+            elif isinstance(part, ActNorm):
+                part.initialised.fill_(True)
+    return module
+
+
+@functools.cache
+def build(name: str, *, dtype: torch.dtype = torch.float64, disturbed: bool = True) -> Layer:
+    """The layer of a case, disturbed, in evaluation mode. It is shared: copy before changing it."""
+    seed = zlib.crc32(name.encode())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layer = CASES[name].make().to(dtype).eval()
+    return perturb(layer, seed, 0.1 if name in MODELS else 0.2) if disturbed else layer
+
+
+@functools.cache
+def build_flow(name: str, *, dtype: torch.dtype = torch.float64) -> Flow:
+    """The flow of a model, disturbed, in evaluation mode. It is shared: copy before changing it."""
+    return perturb(MODELS[name]().to(dtype).eval(), zlib.crc32(name.encode()), 0.1)
+
+
+def events(case: Case | Flow, n: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Events that a layer or flow takes: ``(n, *shape)``."""
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(case, Flow):
+        if case.levels is not None:
+            return torch.randint(case.levels, (n, *case.shape), generator=generator)
+    elif case.data == "levels":
+        return torch.randint(256, (n, *case.shape), generator=generator)
+    elif case.data == "unit":
+        return torch.rand(n, *case.shape, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn(n, *case.shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def context_for(
+    case: Case | Flow, n: int, seed: int = 1, dtype: torch.dtype = torch.float64
+) -> Tensor | None:
+    """A context for ``n`` events, or None where none is taken."""
+    if case.context == 0:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, case.context, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def jacobian(layer: Callable, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """``(N, D, D)``: the matrix ``dz_i / dx_j`` of each event, by autograd.
+
+    Each event is repeated D times and output i differentiated in copy i, which takes one backward
+    pass. It relies on events not influencing one another, which is tested on its own.
+    """
+    n, d = len(x), x[0].numel()
+    copies = x.detach().repeat_interleave(d, 0).requires_grad_()
+    z, _ = layer(copies, None if context is None else context.repeat_interleave(d, 0))
+    diagonal = z.reshape(n, d, d).diagonal(dim1=1, dim2=2)
+    (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
+    return gradient.reshape(n, d, d)
+
+
+# Layers ----------------------------------------------------------------------------------------
+
+ROWS, IMAGE = (5,), (3, 3, 4)
+
+LAWS: dict[str, Callable[[], Law]] = {
+    "additive": Additive,
+    "multiplicative": Multiplicative,
+    "multiplicative-tanh": lambda: Multiplicative(LearnedTanh()),
+    "affine": lambda: Affine(SoftClamp(1.5)),
+    "affine-tanh": lambda: Affine(LearnedTanh(0.5)),
+}
+
+_arbitrary = torch.Generator().manual_seed(3)
+MASKS: dict[str, dict[str, Tensor | str]] = {
+    "rows": {
+        "half": "half",
+        "alternating": "alternating",
+        "arbitrary": torch.tensor([True, False, False, True, False]),
+    },
+    "image": {
+        "half": "half",
+        "alternating": "alternating",
+        "checkerboard": "checkerboard",
+        "channels": "channels",
+        "arbitrary": torch.rand(IMAGE, generator=_arbitrary) < 0.5,
+    },
+}
+
+_mlp = partial(MLP, hidden=(6, 6))
+_conv = partial(ConvNet, width=4)
+_resnet = partial(ResNet, width=4, blocks=1)
+
+
+def _coupling(
+    shape: Shape,
+    mask: Tensor | str,
+    net: Callable[..., nn.Module],
+    law: str = "affine",
+    *,
+    flip: bool = False,
+    context: int = 0,
+) -> Case:
+    def make() -> Coupling:
+        return Coupling(shape, mask, net, LAWS[law](), flip=flip, context=context)
+
+    return Case(make, shape, context)
+
+
+def _couplings() -> dict[str, Case]:
+    cases: dict[str, Case] = {}
+    for mask_name, mask in MASKS["rows"].items():
+        for flip in (False, True):
+            name = f"coupling-rows-{mask_name}-{'flip' if flip else 'keep'}"
+            cases[name] = _coupling(ROWS, mask, _mlp, flip=flip)
+    for mask_name, mask in MASKS["image"].items():
+        for flip in (False, True):
+            name = f"coupling-image-{mask_name}-{'flip' if flip else 'keep'}"
+            cases[name] = _coupling(IMAGE, mask, _conv, flip=flip)
+    for law in LAWS:  # parameters in slices of a row, and over a masked image
+        cases[f"coupling-rows-{law}"] = _coupling(ROWS, "half", _mlp, law)
+        cases[f"coupling-checkerboard-{law}"] = _coupling(IMAGE, "checkerboard", _conv, law)
+    for name in ACTIVATIONS:
+        plain, conv = partial(_mlp, activation=name), partial(_conv, activation=name)
+        cases[f"coupling-mlp-{name}"] = _coupling(ROWS, "half", plain)
+        cases[f"coupling-convnet-{name}"] = _coupling(IMAGE, "channels", conv)
+    board = as_mask("checkerboard", IMAGE)
+    picked = torch.tensor([True, False, False, True])[:, None, None].expand(4, 2, 3)
+    return cases | {
+        "coupling-mlp-residual": _coupling(ROWS, "half", partial(_mlp, residual=True)),
+        "coupling-mlp-dropout": _coupling(ROWS, "half", partial(_mlp, dropout=0.5)),
+        "coupling-mlp-context": _coupling(ROWS, "half", _mlp, context=2),
+        "coupling-mlp-residual-context": _coupling(
+            ROWS, "alternating", partial(_mlp, residual=True), context=2
+        ),
+        "coupling-mlp-image": _coupling(IMAGE, MASKS["image"]["arbitrary"], _mlp),
+        "coupling-picked-channels": _coupling((4, 2, 3), picked.clone(), _conv),
+        "coupling-one-number": _coupling((1,), "half", _mlp),
+        "coupling-one-number-context": _coupling((1,), "half", _mlp, context=3),
+        "coupling-one-pixel": _coupling((1, 1, 1), "half", _conv),
+        "coupling-one-pixel-context": _coupling((1, 1, 1), "half", _conv, context=3),
+        "coupling-nothing-kept": _coupling(ROWS, torch.zeros(ROWS, dtype=torch.bool), _mlp),
+        "coupling-convnet-deep": _coupling(IMAGE, "channels", partial(_conv, blocks=2)),
+        "coupling-convnet-dropout": _coupling(IMAGE, "channels", partial(_conv, dropout=0.5)),
+        "coupling-convnet-context": _coupling(IMAGE, "checkerboard", _conv, context=2),
+        "coupling-resnet-channels": _coupling(IMAGE, "channels", _resnet),
+        "coupling-resnet-channels-context": _coupling(IMAGE, "channels", _resnet, context=2),
+        "coupling-resnet-checkerboard": _coupling(
+            IMAGE, "checkerboard", partial(_resnet, mask=board), "affine-tanh"
+        ),
+        "coupling-resnet-checkerboard-flip-context": _coupling(
+            IMAGE, "checkerboard", partial(_resnet, mask=~board), flip=True, context=2
+        ),
+    }
+
+
+def _norms() -> dict[str, Case]:
+    cases = {
+        "actnorm-rows": Case(partial(ActNorm, ROWS), ROWS),
+        "actnorm-image": Case(partial(ActNorm, IMAGE), IMAGE),
+        "batchnorm-rows": Case(partial(FlowBatchNorm, ROWS), ROWS),
+        "batchnorm-rows-half": Case(partial(FlowBatchNorm, ROWS, "half"), ROWS),
+        "batchnorm-image": Case(partial(FlowBatchNorm, IMAGE), IMAGE),
+        "batchnorm-running": Case(partial(FlowBatchNorm, IMAGE, average="running"), IMAGE),
+    }
+    for name, mask in MASKS["image"].items():
+        for flip in (False, True):
+            make = partial(FlowBatchNorm, IMAGE, mask, flip=flip)
+            cases[f"batchnorm-{name}-{'flip' if flip else 'keep'}"] = Case(make, IMAGE)
+    return cases
+
+
+def _scale() -> Layer:
+    """Squeeze, couple, factor half out, couple the rest, unsqueeze: a small multi-scale flow."""
+    return Chain(
+        [
+            OrderedSqueeze(),
+            Coupling((8, 2, 1), "channels", _conv),
+            Multiscale(Coupling((4, 2, 1), "alternating", _conv), keep=4),
+            Inverted(OrderedSqueeze(), (2, 4, 2)),
+        ]
+    )
+
+
+LAYERS: dict[str, Case] = {
+    **_couplings(),
+    **_norms(),
+    "squeeze": Case(Squeeze, (2, 4, 6)),
+    "ordered-squeeze": Case(OrderedSqueeze, (2, 4, 6)),
+    "inverted-squeeze": Case(lambda: Inverted(Squeeze(), (2, 4, 6)), (8, 2, 3)),
+    "inverted-ordered-squeeze": Case(lambda: Inverted(OrderedSqueeze(), (1, 2, 6)), (4, 1, 3)),
+    "multiscale": Case(lambda: Multiscale(Coupling((2, 3, 4), "channels", _conv), 2), IMAGE),
+    "multiscale-context": Case(
+        lambda: Multiscale(Coupling((2, 3, 4), "channels", _conv, context=2), 2), IMAGE, context=2
+    ),
+    "multiscale-rows": Case(lambda: Multiscale(Coupling((3,), "half", _mlp), 3), ROWS),
+    "permutation-rows": Case(
+        lambda: Permutation.random(5, 1), ROWS, other=lambda: Permutation.random(5, 2)
+    ),
+    "permutation-image": Case(
+        lambda: Permutation([2, 0, 1]), IMAGE, other=lambda: Permutation([0, 2, 1])
+    ),
+    "flip-rows": Case(Flip, ROWS),
+    "flip-image": Case(Flip, IMAGE),
+    "rotation-rows": Case(lambda: Rotation(5, 1), ROWS, other=lambda: Rotation(5, 2)),
+    "rotation-image": Case(lambda: Rotation(3, 1), IMAGE, other=lambda: Rotation(3, 2)),
+    "lu-rows-rotation": Case(lambda: LULinear(5, 1), ROWS, other=lambda: LULinear(5, 2)),
+    "lu-rows-identity": Case(lambda: LULinear(5, None), ROWS, other=lambda: LULinear(5, 2)),
+    "lu-image-rotation": Case(lambda: LULinear(3, 1), IMAGE, other=lambda: LULinear(3, 2)),
+    "lu-image-identity": Case(lambda: LULinear(3, None), IMAGE),
+    "logit": Case(Logit, ROWS, data="unit"),
+    "logit-image": Case(lambda: Logit(0.01), IMAGE, data="unit"),
+    "logit-ink": Case(lambda: Logit(1e-5), ROWS, data="unit"),
+    "standardize-rows": Case(partial(Standardize, ROWS), ROWS),
+    "standardize-image": Case(partial(Standardize, IMAGE), IMAGE),
+    "dequantize": Case(Dequantize, IMAGE, data="levels"),
+    "inverted-logit": Case(lambda: Inverted(Logit()), ROWS),
+    "inverted-coupling": Case(lambda: Inverted(Coupling(ROWS, "half", _mlp)), ROWS),
+    "inverted-coupling-context": Case(
+        lambda: Inverted(Coupling(ROWS, "half", _mlp, context=2)), ROWS, context=2
+    ),
+    "inverted-lu": Case(lambda: Inverted(LULinear(5, 1)), ROWS),
+    "inverted-batchnorm": Case(lambda: Inverted(FlowBatchNorm(IMAGE, "checkerboard")), IMAGE),
+    "chain-empty": Case(lambda: Chain([]), ROWS),
+    "chain-rows": Case(
+        lambda: Chain(
+            [Standardize(ROWS), LULinear(5), ActNorm(ROWS), Coupling(ROWS, "half", _mlp)]
+        ),
+        ROWS,
+    ),
+    "chain-context": Case(
+        lambda: Chain(
+            [Coupling(ROWS, "half", _mlp, context=2), Flip(), Coupling(ROWS, "half", _mlp)]
+        ),
+        ROWS,
+        context=2,
+    ),
+    "chain-scales": Case(_scale, (2, 4, 2)),
+}
+
+
+# Models ----------------------------------------------------------------------------------------
+
+
+def _rows(size: int, **options: object) -> Callable[[], Flow]:
+    return partial(RealNVP, (size,), **{"width": 6, "seed": 5, "activation": "silu", **options})
+
+
+def _image(*shape: int, **options: object) -> Callable[[], Flow]:
+    return partial(
+        RealNVP, shape, **{"width": 4, "couplings": 4, "seed": 5, "activation": "silu", **options}
+    )
+
+
+def _paper(*shape: int, **options: object) -> Callable[[], Flow]:
+    return partial(realnvp_paper, shape=shape, **{"width": 4, "blocks": 1, "seed": 5, **options})
+
+
+MODELS: dict[str, Callable[[], Flow]] = {
+    **{f"realnvp-rows-{d}": _rows(d) for d in (1, 2, 3, 7)},
+    "realnvp-rows-1-context": _rows(1, context=2),
+    "realnvp-rows-3-context": _rows(3, context=2),
+    "realnvp-rows-additive": _rows(3, law="additive"),
+    "realnvp-rows-multiplicative": _rows(3, law="multiplicative"),
+    "realnvp-rows-norm-batch": _rows(3, norm="batch"),
+    "realnvp-rows-norm-none": _rows(3, norm="none"),
+    "realnvp-rows-rotation": _rows(3, mixing="rotation"),
+    "realnvp-rows-lu": _rows(3, mixing="lu"),
+    "realnvp-rows-unmixed": _rows(3, mixing="none", depth=1, couplings=3),
+    "realnvp-rows-logistic": _rows(2, base="logistic", activation="tanh", clamp=1.0),
+    "realnvp-rows-dropout": _rows(3, dropout=0.3),
+    "realnvp-rows-levels": _rows(3, levels=17),
+    **{
+        f"realnvp-image-{c}-{h}-{w}": _image(c, h, w)
+        for c, h, w in [(1, 1, 1), (1, 7, 7), (3, 5, 4), (1, 8, 8), (3, 4, 6)]
+    },
+    "realnvp-image-defaults": _image(1, 4, 4, couplings=None, activation="relu"),
+    "realnvp-image-context": _image(1, 4, 6, context=2),
+    "realnvp-image-odd-context": _image(1, 3, 3, context=2),
+    "realnvp-image-real": _image(2, 4, 4, levels=None),
+    "realnvp-image-levels": _image(1, 4, 4, levels=32, alpha=0.01),
+    "realnvp-image-additive": _image(1, 4, 4, law="additive"),
+    "realnvp-image-multiplicative": _image(1, 4, 4, law="multiplicative"),
+    "realnvp-image-norm-batch": _image(1, 4, 4, norm="batch"),
+    "realnvp-image-norm-none": _image(1, 4, 4, norm="none"),
+    "realnvp-image-permutation": _image(1, 4, 4, mixing="permutation"),
+    "realnvp-image-rotation": _image(1, 4, 4, mixing="rotation"),
+    "realnvp-image-lu": _image(1, 4, 4, mixing="lu"),
+    "realnvp-image-unmixed": _image(2, 4, 4, mixing="none"),
+    "realnvp-image-unsqueezed": _image(2, 4, 4, scales=0),
+    "realnvp-image-dropout": _image(1, 4, 4, dropout=0.3),
+    "realnvp-paper": _paper(1, 4, 4),
+    "realnvp-paper-running": _paper(2, 2, 4, average="running"),
+    "realnvp-paper-context": _paper(1, 4, 4, context=2),
+    "realnvp-paper-one-scale": _paper(1, 3, 5, scales=1, levels=32),
+    "realnvp-paper-three-scales": _paper(1, 4, 8, scales=3),
+}
+
+
+def _body(make: Callable[[], Flow]) -> Layer:
+    """All layers of a flow but the dequantisation, which is no bijection."""
+    return Chain(layer for layer in make().chain if not isinstance(layer, Dequantize))
+
+
+def _model_case(make: Callable[[], Flow]) -> Case:
+    flow = make()
+    data = "real" if flow.levels is None else "unit"
+    return Case(partial(_body, make), flow.shape, flow.context, data)
+
+
+CASES: dict[str, Case] = {**LAYERS, **{n: _model_case(make) for n, make in MODELS.items()}}
+
+
+def bijections() -> list[str]:
+    """The names of all cases but dequantisation."""
+    return [name for name, case in CASES.items() if case.data != "levels"]
+
+
+NETS: tuple[type[nn.Module], ...] = (MLP, ConvNet, ResNet, Constant)

@@ -1,0 +1,64 @@
+"""What the README and the guide print is what runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+GUIDE = README.parent / "docs" / "guide.md"
+
+
+def blocks(language, page=README):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+EXAMPLES = [
+    pytest.param(code, id=f"{page.stem}-{index}")
+    for page in (README, GUIDE)
+    for index, code in enumerate(blocks("python", page))
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_python_examples_run(code, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_command_line_example_runs(tmp_path):
+    (commands,) = [b for b in blocks("sh") if b.startswith("pushforward")]
+    for command in commands.strip().splitlines():
+        _, *arguments = shlex.split(command)
+        done = subprocess.run(
+            [sys.executable, "-m", "pushforward", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert {"digits.png", "scores.csv", "runs/digits/model.safetensors"} <= made
+
+
+def test_the_two_commands_are_targets_of_the_makefile():
+    makefile = README.with_name("Makefile").read_text(encoding="utf-8")
+    (commands,) = [b for b in blocks("sh") if b.startswith("make")]
+    for line in commands.strip().splitlines():
+        target = line.split()[1]
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
+        assert (README.parent / link).exists(), link
