@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -165,6 +166,7 @@ PEERS: dict[str, tuple[str, str, Callable[[], Contender]]] = {
 def build(name: str, seed: int, train: Tensor, options: dict[str, Any] | None = None) -> Contender:
     """Build a contender with starting weights drawn from ``seed``."""
     torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 -- FrEIA draws its rotations through scipy's global state
     if name in PEERS:
         return PEERS[name][2]()
     return ours(name, seed, train, options or {})

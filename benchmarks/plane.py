@@ -41,7 +41,7 @@ class Plan:
         return (
             f"8 affine couplings with 64-64 networks; {self.steps:,} steps of Adam at {self.lr:g}, "
             f"constant, batch {self.batch}, weights averaged with decay {self.ema:g}: the same for "
-            f"all; {EVENTS:,} points to train on and {EVENTS:,} to test on, {self.seeds} seeds."
+            f"all; {EVENTS:,} points to train on and {EVENTS:,} to test on."
         )
 
 
@@ -114,23 +114,33 @@ class Moons:
 
 
 def train_moons(plan: Plan) -> Moons:
-    """Train every library on two moons, seed by seed, in turn."""
+    """Train every library on two moons, seed by seed, in turn; Ctrl-C keeps the whole seeds."""
     result = Moons(plan, defaultdict(list), [], [])
-    for seed in range(plan.seeds):
-        points = make_toy("two-moons", 2 * EVENTS, seed)
-        data, test = points[:EVENTS], points[EVENTS:]
-        mean, deviation = data.mean(0), data.std(0)
-        # The density of standardised points: the Jacobian of the division belongs to it.
-        truth = -float(two_moons_log_density(test).mean() + np.log(deviation).sum())
-        result.truth.append(truth)
-        x, y = (torch.tensor((part - mean) / deviation).float() for part in (data, test))
-        result.tests.append(y)
-        for name, options in entries(plan, seed):
-            run = train_and_test(name, options, x, y, seed, plan)
-            result.runs[name].append(run)
-            gap = figure(run.nll - truth)
-            print(f"moons seed {seed}: {name}: gap {gap} nats, {run.seconds:.0f} s", flush=True)
+    try:
+        for seed in range(plan.seeds):
+            _train_seed(seed, result)
+    except KeyboardInterrupt:
+        if not result.truth:
+            raise
     return result
+
+
+def _train_seed(seed: int, result: Moons) -> None:
+    points = make_toy("two-moons", 2 * EVENTS, seed)
+    data, test = points[:EVENTS], points[EVENTS:]
+    mean, deviation = data.mean(0), data.std(0)
+    # The density of standardised points: the Jacobian of the division belongs to it.
+    truth = -float(two_moons_log_density(test).mean() + np.log(deviation).sum())
+    x, y = (torch.tensor((part - mean) / deviation).float() for part in (data, test))
+    runs = {}
+    for name, options in entries(result.plan, seed):
+        run = runs[name] = train_and_test(name, options, x, y, seed, result.plan)
+        gap = figure(run.nll - truth)
+        print(f"moons seed {seed}: {name}: gap {gap} nats, {run.seconds:.0f} s", flush=True)
+    result.truth.append(truth)
+    result.tests.append(y)
+    for name, run in runs.items():
+        result.runs[name].append(run)
 
 
 def moons(trained: Moons) -> Report:

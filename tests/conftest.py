@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 import torch
 
+torch.set_num_threads(1)  # tiny tensors: more threads only wait for one another
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 

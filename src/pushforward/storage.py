@@ -58,7 +58,7 @@ def save_flow(flow: Flow, directory: str | os.PathLike[str]) -> None:
     config["sha256"] = _digest(config)
     new = folder / f"{_WEIGHTS}.new"
     write_bytes(new, weights)
-    write_text(folder / _CONFIG, json.dumps(config, indent=2) + "\n")
+    write_text(folder / _CONFIG, json.dumps(config, indent=2))
     try:
         new.replace(folder / _WEIGHTS)
         sync_folder(folder)
@@ -178,7 +178,9 @@ def _refuse_foreign(folder: Path) -> None:
         return
     try:
         own = "pushforward" in json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, TypeError):
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except (ValueError, TypeError):
         own = False
     if not own:
         raise InputError(

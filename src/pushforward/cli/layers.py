@@ -9,6 +9,8 @@ from ..layers import Chain, Coupling, Inverted, Layer, Multiscale
 
 __all__ = ["layer_tree"]
 
+WIDTH = 74
+"""The longest line of a group; a longer one is broken up, a layer a line."""
 LONGEST = 8
 """The longest pattern of layers that is looked for."""
 
@@ -19,7 +21,7 @@ def layer_tree(flow: Flow) -> list[str]:
 
 
 def _lines(layers: Sequence[Layer]) -> list[str]:
-    """The lines of a list of layers: ``4 x (ActNorm, Coupling)`` for what comes four times."""
+    """The lines of a list of layers: ``4 x ActNorm, Coupling`` for what comes four times."""
     described = ["\n".join(_describe(layer)) for layer in layers]
     lines: list[str] = []
     start = 0
@@ -28,12 +30,13 @@ def _lines(layers: Sequence[Layer]) -> list[str]:
         group = described[start : start + length]
         if times == 1:
             lines += group[0].split("\n")
-        elif any("\n" in item for item in group):
-            lines.append(f"{times} x")
-            lines += [f"  {line}" for item in group for line in item.split("\n")]
         else:
-            inside = ", ".join(group)
-            lines.append(f"{times} x {inside if length == 1 else f'({inside})'}")
+            line = f"{times} x {', '.join(group)}"
+            if "\n" not in line and len(line) <= WIDTH:
+                lines.append(line)
+            else:
+                lines.append(f"{times} x")
+                lines += [f"  {part}" for item in group for part in item.split("\n")]
         start += length * times
     return lines
 
@@ -62,7 +65,8 @@ def _describe(layer: Layer) -> list[str]:
     if isinstance(layer, Coupling):
         net = layer.conditioner
         count = sum(p.numel() for p in net.parameters())
-        return [f"{name} ({type(layer.law).__name__}, {type(net).__name__} of {count:,})"]
+        law = type(layer.law).__name__
+        return [f"{name} ({law}; {type(net).__name__} of {count:,} parameters)"]
     if isinstance(layer, Chain):
         return [f"{name}:", *_indented(_lines(list(layer)))]
     return [name]

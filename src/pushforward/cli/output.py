@@ -13,7 +13,17 @@ import typer
 
 from ..files import write_text
 
-__all__ = ["counted", "number", "pairs", "say", "shape_text", "show", "table", "write_json"]
+__all__ = [
+    "counted",
+    "number",
+    "pairs",
+    "paragraphs",
+    "say",
+    "shape_text",
+    "show",
+    "table",
+    "write_json",
+]
 
 
 def say(text: str = "") -> None:
@@ -28,15 +38,21 @@ def pairs(values: Mapping[str, object]) -> None:
     """
     width = max(map(len, values), default=0) + 2
     for name, value in values.items():
-        lines = textwrap.wrap(
-            str(value),
-            max(40, shutil.get_terminal_size().columns - width),
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [""]
-        typer.echo(f"{typer.style(name.ljust(width), dim=True)}{lines[0]}")
-        for line in lines[1:]:
+        first, *rest = _wrapped(str(value), width)
+        typer.echo(f"{typer.style(name.ljust(width), dim=True)}{first}")
+        for line in rest:
             typer.echo(" " * width + line)
+
+
+def paragraphs(text: str) -> None:
+    """Print text that has line breaks of its own; long lines go on in the next."""
+    for line in text.splitlines():
+        typer.echo("\n".join(_wrapped(line, 0)))
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    width = max(40, shutil.get_terminal_size().columns - indent)
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def table(

@@ -42,6 +42,11 @@ class Verbs(TyperGroup):
             raise typer.Exit(130) from None
         except BrokenPipeError:
             raise typer.Exit(141) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _complain(f"{error.filename}: {error.strerror}.")
+            raise typer.Exit(2) from None
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported
                 raise
@@ -50,7 +55,7 @@ class Verbs(TyperGroup):
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"{typer.style('error:', fg='red')} {' '.join(message.split())}", err=True)
+    typer.echo(f"{typer.style('error:', fg='red')} {' '.join(message.splitlines())}", err=True)
 
 
 app = typer.Typer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,22 +12,19 @@ from .. import __version__
 from ..data import Dataset
 from ..files import write_text
 from ..flow import Flow
+from ..jobs import Evaluation, evaluate
 from ..models.registry import PRESETS
 from ..models.settings import checked
+from ..storage import load
 from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import number, pairs, say, shape_text, table
 from .prepare import Prepared
 from .yaml_text import dump_yaml
 
-if TYPE_CHECKING:
-    from ..jobs import Evaluation
-
-__all__ = ["announce", "conclude", "print_loss", "record"]
+__all__ = ["announce", "conclude", "loss_error"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-NEGATIVE = "A loss below 0 nats is fine: it is a negative log-density, and densities may exceed 1."
 
 
 def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
@@ -63,14 +60,19 @@ def conclude(prepared: Prepared, plan: Plan, folder: Path, quiet: bool) -> bool:
     run.save(folder / "history.jsonl")
     write_text(folder / "config.yaml", _settings(prepared, plan))
     run.plot(folder / "curves.png")
+    # What is measured and drawn is the model as others will load it.
+    saved = load(folder, device=str(flow.device))
     split, events = _held_out(dataset)
-    result = _measure(flow, events)
-    flow.facts["metrics"] |= {split: result["loss"], **{f"{split}_{k}": result[k] for k in _MORE}}
-    flow.save(folder)
-    _draw_samples(flow, dataset, folder / "samples.png")
+    result = evaluate(saved, events)
+    measured = {split: result.loss, f"{split}_error": loss_error(result)}
+    saved.facts["metrics"] |= measured | {f"{split}_events": result.events}
+    saved.save(folder)
+    _draw_samples(saved, dataset, folder / "samples.png")
     if not quiet:
         say()
-    print_loss(split, result, explain=quiet)  # fit has explained it otherwise
+    _print_loss(split, result)
+    if quiet and result.loss < 0:  # otherwise fit has said so
+        say(result.sentences)
     say()
     pairs(
         {
@@ -86,18 +88,12 @@ def conclude(prepared: Prepared, plan: Plan, folder: Path, quiet: bool) -> bool:
 
 # Measures --------------------------------------------------------------------------------------
 
-_MORE = ("standard_error", "events")
 
-
-def record(evaluation: Evaluation) -> dict[str, Any]:
-    """The numbers of an evaluation, ready for JSON."""
-    return evaluation.to_dict()
-
-
-def _measure(flow: Flow, events: Array) -> dict[str, Any]:
-    from ..jobs import evaluate
-
-    return record(evaluate(flow, events))
+def loss_error(evaluation: Evaluation) -> float | None:
+    """The standard error of the loss in its unit; None where there is none."""
+    if evaluation.bits_per_dim is not None:
+        return evaluation.bits_per_dim_error
+    return evaluation.log_prob_error
 
 
 def _held_out(dataset: Dataset) -> tuple[str, Array]:
@@ -119,22 +115,15 @@ def _training_metrics(run: Run) -> dict[str, Any]:
     }
 
 
-def print_loss(name: str, result: dict[str, Any], *, explain: bool = True) -> None:
-    """Print a loss with its unit; say once that it may be negative where that is so."""
-    unit = result["unit"]
-    table(
-        ["", "loss", "standard error", "events"],
-        [
-            [
-                name,
-                f"{result['loss']:.4f} {unit}",
-                f"{number(result['standard_error'], 2)} {unit}",
-                f"{result['events']:,}",
-            ]
-        ],
-    )
-    if explain and result["loss"] < 0:
-        say(NEGATIVE)
+def _print_loss(name: str, result: Evaluation) -> None:
+    error = loss_error(result)
+    row = [
+        name,
+        f"{result.loss:.4f} {result.unit}",
+        "-" if error is None else f"{number(error, 2)} {result.unit}",
+        f"{result.events:,}",
+    ]
+    table(["", "loss", "standard error", "events"], [row])
 
 
 # Files -----------------------------------------------------------------------------------------

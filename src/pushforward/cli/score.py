@@ -95,7 +95,7 @@ def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
 
     batches = list(_scores(flow, x))
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
-    units = {"row": "", "log_prob": " (nats)", "bits_per_dim": " (bits/dim)"}
+    units = {"row": "", "log_prob": " (nats)", "bits_per_dim": ""}
     rows = [
         [f"{columns[name][i]:,}" if name == "row" else number(columns[name][i]) for name in names]
         for i in range(min(SHOWN, len(x)))
@@ -177,10 +177,11 @@ def evaluate(
     By default on the test part: the split is the one of training, as long as DATA is the source
     that the model learned from. Without DATA, the built-in set that it learned.
     """
+    import torch
+
     from ..jobs import evaluate as measure
-    from .output import write_json
+    from .output import paragraphs, write_json
     from .reading import default_source, open_model, read
-    from .results import print_loss, record
 
     flow = open_model(model, device)
     source = data or default_source(flow)
@@ -189,7 +190,8 @@ def evaluate(
             f"{model} did not learn a built-in set, so say what to evaluate it on: "
             f"pushforward eval {model} DATA."
         )
-    result = record(measure(flow, read(flow, source, split), samples=samples))
-    content = {"model": str(model), "data": source, "split": split.value, **result}
+    result = measure(flow, torch.from_numpy(read(flow, source, split)), samples=samples)
+    content = {"model": str(model), "data": source, "split": split.value, **result.to_dict()}
     if json_file is None or not write_json(json_file, content):
-        print_loss(f"{source}, {split.value}", result)
+        part = "all" if split is Split.all else f"the {split.value} part"
+        paragraphs(f"{model} on {part} of {source}\n{result}")

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["info", "verify"]
 
-EVENTS = 256
-"""Events of the data that ``verify`` looks at."""
-
 
 def verify(
     model: Model,
@@ -44,7 +41,7 @@ def verify(
 
     flow = open_model(model, device)
     source = data or default_source(flow)
-    x = None if source is None else read(flow, source, split)[:EVENTS]
+    x = None if source is None else read(flow, source, split)
     found = check(flow, x)
     content = {"model": str(model), "data": source, **found.to_dict()}
     if json_file is None or not write_json(json_file, content):
@@ -74,22 +71,16 @@ def info(
     pairs(_lines(flow, saved, model))
     for name, facts in flow.facts.items():
         if isinstance(facts, dict):
-            say()
-            say(name)
+            say(f"\n{name}")
             pairs({f"  {key}": _text(value) for key, value in facts.items()})
-    loose = {key: _text(v) for key, v in flow.facts.items() if not isinstance(v, dict)}
-    if loose:
-        say()
-        pairs(loose)
-    say()
-    say("layers, from data to latent")
+    say("\nlayers, from data to latent")
     for line in tree:
         say(f"  {line}")
 
 
 def _content(flow: Flow, saved: dict[str, Any], model: Path, tree: list[str]) -> dict[str, Any]:
     return {
-        "model": str(model),
+        "folder": str(model),
         "name": flow.name,
         "shape": list(flow.shape),
         "levels": flow.levels,
@@ -116,13 +107,14 @@ def _lines(flow: Flow, saved: dict[str, Any], model: Path) -> dict[str, str]:
     if not flow.exact:
         values += ", one draw of a bound"
     lines = {
-        "model": str(model),
+        "folder": str(model),
         "family": saved["family"],
         "events": shape_text(flow.shape),
         "values": values,
         "parameters": f"{sum(p.numel() for p in flow.parameters()):,} ({saved['dtype']})",
         "format": f"{saved['format']}, saved by pushforward {saved.get('pushforward', 'unknown')}",
     }
+    lines |= {key: _text(v) for key, v in flow.facts.items() if not isinstance(v, dict)}
     if flow.context:
         lines["context"] = f"{flow.context} numbers per event"
     return lines
@@ -137,5 +129,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "-"
     if isinstance(value, list):
-        return ", ".join(_text(item) for item in value) or "-"
+        sentences = all(str(item).endswith(".") for item in value)
+        return (" " if sentences else ", ").join(_text(item) for item in value) or "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ class Evaluation:
                 )
             return said
         draws = "one draw" if self.samples == 1 else f"{self.samples} draws"
-        said = "Bits per number that a code of the flow's needs; fewer is better."
+        said = "Bits per number that lossless coding by this flow needs: fewer is better."
         if not self.exact:
             said += f" An upper bound, from {draws} of dequantisation noise per event."
         return said
@@ -92,7 +93,7 @@ class Evaluation:
         rows.append(("log_prob, median", f"{self.median:,.3f} nats"))
         rows.append(("log_prob, worst", f"{self.worst:,.3f} nats, event {self.worst_index:,}"))
         lines = [f"  {name:<17} {value}" for name, value in rows]
-        return "\n".join([self.flow, *lines, self.sentences])
+        return "\n".join([self.flow, *lines, textwrap.fill(self.sentences, 80)])
 
 
 def evaluate(

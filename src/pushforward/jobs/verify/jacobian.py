@@ -9,7 +9,7 @@ holds with probability one over the draw of u (at rounding level), at the events
 * coupling: with a the elements that z repeats and b the others, :math:`J_{aa} = I`,
   :math:`J_{ab} = 0` and :math:`J_{bb}` diagonal, each shown as above; J is then triangular;
 * mixing: :math:`J^\top u` at a pixel depends on u at that pixel alone; C products give its block;
-* dense: up to 256 numbers, the whole Jacobian row by row.
+* dense: up to 1024 numbers, the whole Jacobian, row by row.
 
 What fits none of them is estimated without bias, with a standard error:
 :math:`\log|\det J| = \tfrac12 \operatorname{tr} \log J^\top J` by stochastic Lanczos quadrature.
@@ -32,7 +32,7 @@ Map = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 _Draw = Callable[[], Tensor]
 
-DENSE = 256
+DENSE = 1024
 """Up to this many numbers an event the Jacobian is written down if no structure is found."""
 MIXED = 512
 """Up to this many channels each pixel's block is written down."""
@@ -77,11 +77,18 @@ def jacobian_log_det(function: Map, x: Tensor, context: Tensor | None = None) ->
 
     The cost is D backward passes; D is the number of elements of an event.
     """
-    pullback = _Pullback(function, x, context)
     size = x[0].numel()
     eye = torch.eye(size, dtype=x.dtype, device=x.device)
-    rows = [pullback(eye[i : i + 1]) for i in range(size)]
-    return torch.linalg.slogdet(torch.stack(rows, dim=1))[1]  # (N, D, D) -> (N,)
+    copies = max(1, min(size, 2**14 // size) // len(x))  # of each event, for as many rows at once
+    many = x.repeat_interleave(copies, 0)
+    pullback = _Pullback(function, many, _repeated(context, copies))
+    rows = []
+    for part in eye.split(copies):
+        u = torch.zeros(copies, size, dtype=x.dtype, device=x.device)
+        u[: len(part)] = part
+        product = pullback(u.repeat(len(x), 1)).reshape(len(x), copies, size)
+        rows.append(product[:, : len(part)])
+    return torch.linalg.slogdet(torch.cat(rows, dim=1))[1]  # (N, D, D) -> (N,)
 
 
 def measure_log_det(
@@ -97,7 +104,7 @@ def measure_log_det(
 
     Args:
         function: the map; its events must not look at one another.
-        x: where to measure. An estimate is made at the first event, a dense one at two.
+        x: where to measure. Without a structure, the first few events, or the first only.
         context: ``(N, K)`` or None.
         generator: of the random directions.
         probes: random vectors of an estimate; its error falls with their square root.
@@ -121,14 +128,17 @@ def measure_log_det(
         found = structure(pullback, draw)
         if found is not None:
             return Measured(found, structure.__name__.strip("_"))
-    if x[0].numel() <= DENSE:
-        return Measured(jacobian_log_det(function, x[:2], _first(context, 2)), "dense")
-    value, error = _estimate(function, x[:1], _first(context, 1), draw, probes, steps)
+    size = x[0].numel()
+    few = max(1, DENSE // (4 * size))
+    x, context = x[:few], None if context is None else context[:few]
+    if size <= DENSE:
+        return Measured(jacobian_log_det(function, x, context), "dense")
+    value, error = _estimate(function, x, context, draw, probes, steps)
     return Measured(value, "estimate", error)
 
 
-def _first(context: Tensor | None, rows: int) -> Tensor | None:
-    return None if context is None else context[:rows]
+def _repeated(context: Tensor | None, times: int) -> Tensor | None:
+    return None if context is None else context.repeat_interleave(times, 0)
 
 
 def _permutation(pullback: _Pullback, draw: _Draw) -> Tensor | None:
@@ -207,8 +217,7 @@ def _estimate(
 
     Products J q are central differences in float64, right to about ten digits.
     """
-    many = x.expand(probes, *x.shape[1:])
-    same = None if context is None else context.expand(probes, -1)
+    many, same = x.expand(probes, *x.shape[1:]), _repeated(context, probes)
     pullback = _Pullback(function, many, same)
     size = x.numel()
     step = 1e-5 * math.sqrt(size) * max(float(x.square().mean().sqrt()), 1e-3)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import InputError
 from ...layers import Chain, Dequantize, Inverted, Layer, Logit, Multiscale, Standardize
@@ -51,35 +51,49 @@ def leaves(
 
     ``start`` leaves out the first layers of the list: ``x`` is then what they make.
 
-    Lists and factor-outs are entered if going through their parts gives just what they give; any
-    other layer, and one that does something of its own besides, is a leaf.
+    Lists, factor-outs and wrappers are entered if going through their parts gives just what they
+    give; any other layer, and one that does something of its own besides, is a leaf.
     """
     dot = f"{path}." if path else ""
-    if type(layer) is Chain:
-        for index in range(start, len(layer)):
-            x = yield from leaves(layer[index], x, context, f"{dot}{index}")
-        return x
     if type(layer) is Multiscale:
-        inner = layer.inner if isinstance(layer.inner, Chain) else Chain([layer.inner])
-        kept = yield from leaves(inner, x[:, : layer.keep], context, path)
+        kept = yield from leaves(layer.inner, x[:, : layer.keep], context, path)
         return torch.cat((kept, x[:, layer.keep :]), dim=1)
-    z, log_det = layer(x, context)
-    if isinstance(layer, Chain) and _is_its_parts(layer, x, context, z, log_det):
-        for index, part in enumerate(layer):
-            x = yield from leaves(part, x, context, f"{dot}{index}")
+    parts, wrapped = _parts(layer)
+    if type(layer) is Chain or (parts and _does_as(layer, Chain(parts), x, context)):
+        for index, part in enumerate(parts[start:], start):
+            x = yield from leaves(part, x, context, path if wrapped else f"{dot}{index}")
         return x
+    z, log_det = layer(x, context)
     yield Leaf(path, layer, x, context, z, log_det)
     return z
 
 
-def _is_its_parts(
-    layer: Chain, x: Tensor, context: Tensor | None, z: Tensor, log_det: Tensor
-) -> bool:
-    parts_z, parts_log_det = Chain.forward(layer, x, context)
-    rtol = 100 * torch.finfo(z.dtype).eps
-    return torch.allclose(z, parts_z, rtol=rtol) and torch.allclose(
-        log_det, parts_log_det, rtol=rtol
-    )
+def _parts(layer: Layer) -> tuple[list[Layer], bool]:
+    """The layers in the list that a layer holds; or the one layer around which it is wrapped."""
+    held = list(layer.children())
+    if len(held) == 1 and isinstance(held[0], nn.ModuleList):
+        return [part for part in held[0] if isinstance(part, Layer)], False
+    inside = [part for part in held if isinstance(part, Layer)]
+    return (inside, True) if len(inside) == 1 else ([], True)
+
+
+def _does_as(layer: Layer, parts: Layer, x: Tensor, context: Tensor | None) -> bool:
+    """Whether a layer gives the same as its parts, and its inverse the same as theirs."""
+    try:
+        (z, log_det), (other, other_log_det) = layer(x, context), parts(x, context)
+        if not (_same(z, other) and _same(log_det, other_log_det)):
+            return False
+        (x, log_det), (other, other_log_det) = layer.inverse(z, context), parts.inverse(z, context)
+    except (RuntimeError, InputError):  # which NotImplementedError is one of
+        return False
+    return _same(x, other) and _same(log_det, other_log_det)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    rtol = 100 * torch.finfo(one.dtype).eps if one.is_floating_point() else 0.0
+    return torch.allclose(one, other, rtol=rtol, atol=rtol)
 
 
 # Errors, in units of the numbers' own spread -----------------------------------------------------

@@ -94,7 +94,7 @@ def verify(
         events=len(case.x),
         source=source,
         dtype=case.dtype,
-        device=str(flow.device),
+        device=str(case.native.device),
         exact=flow.exact,
         seed=seed,
         seconds=round(time.perf_counter() - started, 2),
@@ -106,8 +106,9 @@ def _case(
     flow: Flow, x: Any, context: Any, events: int | None, directions: int, seed: int
 ) -> tuple[Case, str]:
     native = copy.deepcopy(flow).eval().requires_grad_(False)
-    device = flow.device if flow.device.type != "mps" else torch.device("cpu")  # no float64 there
-    double = copy.deepcopy(native).to(device).double()
+    if native.device.type == "mps":  # which knows no float64
+        native = native.cpu()
+    double = copy.deepcopy(native).double()
     most = 256 if len(flow.shape) == 1 else 32
     count = events or min(most, max(2, 2**15 // max(flow.dims, 1)))
     if x is None:
@@ -122,7 +123,7 @@ def _case(
     while core < len(parts) and isinstance(parts[core], FRONT):
         core += 1
     y = Chain(parts[:body])(x, context)[0]
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(native.device).manual_seed(seed)
     case = Case(native, double, x, context, y, body, core, generator, directions)
     case.layers = inspect_layers(
         native.chain,

@@ -1,0 +1,54 @@
+"""Pictures show the values that they are given."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pushforward import InputError
+from pushforward.pictures import as_pixels, image_grid, save_images, scatter_rows, write_png
+
+
+def test_levels_become_the_whole_range_of_grey():
+    images = np.arange(17).reshape(17, 1, 1, 1)
+    pixels = as_pixels(images, 17).ravel()
+    assert pixels[0] == 0
+    assert pixels[-1] == 255
+    assert (np.diff(pixels.astype(int)) > 0).all()
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (5, 3)])
+def test_any_number_of_channels(channels, shown):
+    images = np.zeros((2, channels, 3, 4))
+    assert as_pixels(images, None).shape == (2, 3, 4, shown)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_a_grid_holds_every_image_once_in_order(n):
+    images = np.arange(1, n + 1).reshape(n, 1, 1, 1) * np.ones((1, 1, 3, 2), dtype=int)
+    grid = image_grid(images, levels=256, columns=2, scale=1)[..., 0]
+    for index in range(n):
+        y, x = 1 + (index // 2) * 4, 1 + (index % 2) * 3
+        assert (grid[y : y + 3, x : x + 2] == index + 1).all()
+    assert np.isin(grid, [*range(1, n + 1), 128]).all()
+
+
+def test_no_images_is_one_sentence():
+    with pytest.raises(InputError, match="no images"):
+        image_grid(np.zeros((0, 1, 2, 2)), 256)
+
+
+def test_png_files_hold_the_pixels(tmp_path):
+    images = np.random.default_rng(0).integers(256, size=(3, 3, 4, 5))
+    assert save_images(tmp_path / "out", images, 256) == 3
+    back = np.asarray(Image.open(tmp_path / "out" / "00002.png"))
+    assert (back == images[2].transpose(1, 2, 0)).all()
+    write_png(tmp_path / "grey.png", as_pixels(images[:1, :1], 256)[0])
+    assert (np.asarray(Image.open(tmp_path / "grey.png")) == images[0, 0]).all()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 9])
+def test_rows_of_any_width_are_drawn(columns, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(50, columns))
+    scatter_rows(tmp_path / "plot.png", rows, rows + 1)
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.width > 300
