@@ -24,7 +24,7 @@ def images():
 
 
 def test_first_loss_is_what_the_formulas_predict(images):
-    """bits/dim = 8 - [sum log N(z) + sum log-det + sum (ln .9 + softplus(y) + softplus(-y))] / D ln 2.
+    """bits/dim = 8 - [log N(z) + log-det + sum (ln .9 + softplus(y) + softplus(-y))] / (D ln 2).
 
     Each number of the latent left its last batch norm with unit variance, so the normal's share is
     (1 + log 2 pi) / 2 nats a dimension; checkerboards start with scale 0; the rest is read off the

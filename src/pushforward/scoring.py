@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from .checks import check_context
 from .flow import Flow
 
 __all__ = ["batch_for", "in_unit", "score"]
@@ -37,6 +38,7 @@ def score(
         NumericalError: a result is NaN.
     """
     size = batch_size or batch_for(flow)
+    context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
     parts = [np.empty(0)]
     with torch.no_grad(), flow.evaluating():
         for start in range(0, len(x), size):

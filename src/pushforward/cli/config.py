@@ -75,7 +75,10 @@ def read_config(path: Path) -> Level:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; write sections such as 'fit: {{lr: 3e-4}}'.")
-    return {key: {} if value is None else value for key, value in content.items()}
+    # An empty section, all of it commented out, reads as None.
+    return {
+        key: {} if value is None and key in SECTIONS else value for key, value in content.items()
+    }
 
 
 def read_sets(items: Sequence[str]) -> Level:
@@ -110,12 +113,45 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
     Raises:
         InputError: an unknown setting or a bad value, by its path; no source; no such model.
     """
+    merged = _merged(levels)
+    source, model, fit, data = (merged[key] for key in ("source", *SECTIONS))
+    name = model.pop("name", "realnvp")
+    preset = _preset(name)
+    if seed is not None:
+        fit["seed"] = seed
+        if "seed" in _known("model", preset):
+            model["seed"] = seed
+    _check("fit", fit, FitConfig, preset)
+    _check("model", {"shape": (1,), **model}, config_of(preset), preset)
+    columns = data.get("columns")
+    if isinstance(columns, str):
+        data["columns"] = [column.strip() for column in columns.split(",")]
+    elif isinstance(columns, list):
+        data["columns"] = [str(column) for column in columns]
+    reading = _check("data", data, DataConfig, preset)
+    if model.get("context"):
+        raise InputError(
+            "model.context makes a conditional model, which the command line takes from Python "
+            "only, for now: pushforward.fit(flow, x, context=c) trains it."
+        )
+    if source is None:
+        raise InputError(
+            "no source was given; give a built-in name, a file or a folder, such as "
+            "pushforward train digits."
+        )
+    if not isinstance(source, str):
+        raise InputError(f"source = {source!r} will not do: it is a name or a path.")
+    return Plan(source, name, model, fit, reading)
+
+
+def _merged(levels: Sequence[Level]) -> Level:
+    """One level with every section, of the strongest settings."""
     merged: Level = {"source": None, **{section: {} for section in SECTIONS}}
     for level in levels:
         for key, value in level.items():
             if key not in merged:
                 within = next(iter(value), None) if isinstance(value, Mapping) else None
-                raise _unknown(key if within is None else f"{key}.{within}")
+                raise _unknown(str(key) if within is None else f"{key}.{within}")
             if key == "source":
                 merged[key] = value
                 continue
@@ -126,32 +162,7 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
                 )
             values = {str(name): item for name, item in value.items()}
             merged[key] = merge_fit(merged[key], values) if key == "fit" else merged[key] | values
-    name = merged["model"].pop("name", "realnvp")
-    preset = _preset(name)
-    if seed is not None:
-        merged["fit"]["seed"] = seed
-        if "seed" in _known("model", preset):
-            merged["model"]["seed"] = seed
-    _check("fit", merged["fit"], FitConfig, preset)
-    _check("model", {"shape": (1,), **merged["model"]}, config_of(preset), preset)
-    columns = merged["data"].get("columns")
-    if isinstance(columns, str):
-        merged["data"]["columns"] = [column.strip() for column in columns.split(",")]
-    elif isinstance(columns, list):
-        merged["data"]["columns"] = [str(column) for column in columns]
-    data = _check("data", merged["data"], DataConfig, preset)
-    if merged["model"].get("context"):
-        raise InputError(
-            "model.context makes a conditional model, which the command line does not train yet: "
-            "from Python, pushforward.fit(flow, x, context=c) does."
-        )
-    source = merged["source"]
-    if not isinstance(source, str) or not source.strip():
-        said = "no source was given" if source in (None, {}, "") else f"source = {source!r}"
-        raise InputError(
-            f"{said}; give a built-in name, a file or a folder: pushforward train digits."
-        )
-    return Plan(source, name, merged["model"], merged["fit"], data or DataConfig())
+    return merged
 
 
 def merge_fit(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:

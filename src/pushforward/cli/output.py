@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import typer
 from ..files import write_text
 
 __all__ = [
+    "axis_names",
     "counted",
     "number",
     "pairs",
@@ -97,8 +99,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> bool:
 
 
 def number(value: float, digits: int = 5) -> str:
-    """A number with so many significant digits: ``1.2346``, ``-0.00012``, ``1.2e+07``."""
-    return f"{value:.{digits}g}"
+    """A number with about so many digits: ``1.2346``, ``-0.00012``, ``39,490``, ``1.2e+12``."""
+    if not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.{digits}g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def axis_names(names: Sequence[str]) -> list[str]:
+    """Column names as labels of a picture, where a dollar sign would begin a formula."""
+    return [name.replace("$", r"\$") for name in names]
 
 
 def counted(count: int, noun: str) -> str:

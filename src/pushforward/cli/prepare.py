@@ -13,6 +13,7 @@ from ..models import create
 from ..models.recommend import Recommendation, recommend
 from ..models.registry import PRESETS
 from .config import Plan, config_of, merge_fit
+from .reading import usable_device
 
 __all__ = ["Prepared", "prepare"]
 
@@ -51,6 +52,8 @@ def prepare(plan: Plan) -> Prepared:
     Raises:
         InputError: the source cannot be read, or the model does not fit what is in it.
     """
+    if plan.fit.get("device") is not None:
+        usable_device(plan.fit["device"])
     validation, test = plan.data.fractions
     dataset = open_data(
         plan.source,
@@ -84,8 +87,10 @@ def _check_fits(flow: Flow, dataset: Dataset, plan: Plan) -> None:
     if flow.shape != dataset.shape:
         way = "leave model.shape out"
         if "shape" not in plan.model:
-            way = f"set model.shape=[{','.join(map(str, dataset.shape))}], or use --model realnvp"
-            if len(flow.shape) == 3 and dataset.kind == "images":
+            way = "use --model realnvp"
+            if len(flow.shape) == len(dataset.shape):
+                way = f"set model.shape=[{','.join(map(str, dataset.shape))}], or {way}"
+            if dataset.kind == "images" and flow.shape[0] == dataset.shape[0]:
                 way = f"read image files with --size {flow.shape[1]}, {way}"
         raise InputError(
             f"{plan.name} is for events of shape {flow.shape}, but those of {dataset.name} have "

@@ -14,7 +14,7 @@ from ..flow import Flow
 from ..storage import load
 from .options import Split
 
-__all__ = ["column_names", "data_facts", "default_source", "open_model", "read"]
+__all__ = ["column_names", "data_facts", "default_source", "open_model", "read", "usable_device"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,13 +33,22 @@ def open_model(folder: Path, device: str | None = None, *, conditional: bool = F
             f"for now: pushforward.load({str(folder)!r}), then pass context= of {flow.context} "
             f"numbers per event."
         )
-    if device is None:
-        return flow
+    return flow if device is None else flow.to(usable_device(device))
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: it is not one, or not here.
+    """
     try:
-        return flow.to(torch.device(device))
+        device = torch.device(name)
+        torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        there = "cpu and cuda" if torch.cuda.is_available() else "cpu"
-        raise InputError(f"there is no usable device {device!r} here; use {there}.") from None
+        there = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise InputError(f"there is no usable device {name!r} here; use {there}.") from None
+    return device
 
 
 def data_facts(flow: Flow) -> dict[str, Any]:

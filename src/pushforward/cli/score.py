@@ -133,7 +133,6 @@ def encode(
 
     Example: pushforward encode runs/digits digits -o z.npy
     """
-    from ..scoring import batch_for
     from .output import say
     from .reading import open_model, read
     from .writers import check_suffix, npy_writer, table_writer
@@ -141,20 +140,28 @@ def encode(
     suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
     flow = open_model(model, device)
     x = read(flow, data, split)
-    size = batch_for(flow)
-    batches = (
-        flow.encode(x[start : start + size]).detach().cpu().numpy()
-        for start in range(0, len(x), size)
-    )
     if suffix == ".npy":
         with npy_writer(out, (len(x), *flow.latent_shape)) as write:
-            for z in batches:
+            for z in _latents(flow, x):
                 write(z)
     else:
         with table_writer(out, [f"z{i}" for i in range(flow.dims)]) as append:
-            for z in batches:
+            for z in _latents(flow, x):
                 append(list(z.reshape(len(z), -1).T))
     say(f"{len(x):,} latents of {flow.dims:,} numbers written to {out}")
+
+
+def _latents(flow: Flow, x: Any) -> Iterator[Any]:
+    """The latents, batch by batch."""
+    import torch
+
+    from ..scoring import batch_for
+
+    size = batch_for(flow)
+    for start in range(0, len(x), size):
+        with torch.no_grad():
+            z = flow.encode(x[start : start + size])
+        yield z.cpu().numpy()
 
 
 def evaluate(

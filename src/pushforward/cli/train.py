@@ -134,6 +134,7 @@ def train(
             pairs(announce(prepared, asked, folder))
         interrupted = conclude(prepared, asked, folder, quiet)
     if interrupted:
+        typer.echo("interrupted; the best weights so far are saved", err=True)
         raise typer.Exit(130)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -156,7 +157,7 @@ class FlowBatchNorm(Layer):
     def _moments_for(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.moments.collecting:
             self._collect(x)
-            return self.moments.estimate()
+            raise _Collected
         if not self.training or x.shape[0] == 0:
             return self.moments.estimate()
         if self.average == "batch" and x.shape[0] * int(self.count.max()) < 2:
@@ -264,10 +265,15 @@ def _average_moments(
             m.rate = rate
 
 
+class _Collected(Exception):
+    """A collecting norm has seen its part of a batch; the layers after it need not run."""
+
+
 def _walk(flow: nn.Module, batches: Iterable[Any]) -> None:
     for batch in batches:
         x, context = batch if isinstance(batch, (tuple, list)) else (batch, None)
-        flow(x, context)
+        with contextlib.suppress(_Collected):
+            flow(x, context)
 
 
 def _same_shape(layer: ActNorm | FlowBatchNorm, shape: Shape) -> Shape:

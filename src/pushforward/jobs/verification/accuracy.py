@@ -25,16 +25,16 @@ def inverse_checks(case: Case) -> list[Check]:
     checks = []
     # The latents of a discrete flow go back to the logits only: pixels end at 0 and 1.
     start = case.core if case.discrete else case.body
-    for way, place, where in (("x > z > x", case.body, "data"), ("z > x > z", start, "latents")):
+    for way, place in (("x > z > x", case.body), ("z > x > z", start)):
         own = math.inf
         for dtype, flow, y, context in case.precisions:
             chain = case.after(flow, place)
-            if where == "data":
+            if way[0] == "x":
                 error = worst_error(y, chain.inverse(chain(y, context)[0], context)[0], spread(y))
             else:
                 z = case.z64.to(y)
                 error = worst_error(z, chain(chain.inverse(z, context)[0], context)[0], spread(z))
-            what = f"error on {where}, standard deviations"
+            what = f"error on {way[0]}, standard deviations"
             tolerance, limit = (1e-9, 1e-6) if dtype == "float64" else (1e-4, 1e-2)
             if own < 1e-2 and error > max(1e-10, 1e-5 * own):
                 tolerance = limit = 1e-10
@@ -66,7 +66,7 @@ def log_det_checks(case: Case) -> list[Check]:
     """The log-dets against automatic differentiation, against each other, and against float32."""
     flow, context, size = case.double, case.context64, case.double.dims
     tolerance = 1e-8 * max(1.0, size / 64)
-    culprit = case.worst("log_det_error")
+    culprit = case.worst("log_det_error", tolerance)
     body = case.after(flow, case.body)
     z, log_det = body(case.y64, context)
 
@@ -89,7 +89,8 @@ def log_det_checks(case: Case) -> list[Check]:
     checks.append(add("log_det, sum", gap, "nats, flow against its layers' sum", None))
     if case.invertible:
         gap = _gap(log_det, -body.inverse(z, context)[1])
-        checks.append(add("log_det, cancels", gap, "nats left when both ways are added"))
+        what, worst = "nats left when both ways are added", case.worst("log_det_left", tolerance)
+        checks.append(add("log_det, cancels", gap, what, worst))
     short = [layer.name for layer in case.layers if not layer.keeps_float64]
     what = "layers answering float64 with less"
     first = short[0] if short else None

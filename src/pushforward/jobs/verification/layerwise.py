@@ -34,6 +34,7 @@ class LayerReport:
             None if it has no derivative to measure.
         log_det_how: how that was measured, see ``jacobian.py``.
         log_det_noise: standard error of the measurement, nats; 0 if exact.
+        log_det_left: what is left when its log_dets both ways are added, nats, in float64.
         keeps_float64: whether a float64 copy answers float64 with float64.
     """
 
@@ -47,6 +48,7 @@ class LayerReport:
     log_det_error: float | None
     log_det_how: str
     log_det_noise: float
+    log_det_left: float | None
     keeps_float64: bool
 
 
@@ -78,23 +80,26 @@ def inspect_layers(
     reports = []
     for own, leaf in pairs:
         found = _measure(leaf, generator, measured)
-        real = leaf.x.is_floating_point()
+        there_and_back = round_trip(own)
+        there_and_back64 = round_trip(leaf)
+        forth = back = None
+        if leaf.x.is_floating_point():
+            forth = growth(leaf.layer, leaf.x, leaf.context, generator, directions)
+            if there_and_back64 is not None:
+                back = growth(leaf.layer.inverse, leaf.z, leaf.context, generator, directions)
         reports.append(
             LayerReport(
                 name=leaf.name,
                 shape=tuple(leaf.x.shape[1:]),
                 front=isinstance(leaf.layer, FRONT),
-                inverse=round_trip(own.layer, own.x, own.z, own.context),
-                inverse64=round_trip(leaf.layer, leaf.x, leaf.z, leaf.context),
-                growth=growth(leaf.layer, leaf.x, leaf.context, generator, directions)
-                if real
-                else None,
-                growth_back=growth(leaf.layer.inverse, leaf.z, leaf.context, generator, directions)
-                if real and round_trip(leaf.layer, leaf.x[:1], leaf.z[:1], _one(leaf)) is not None
-                else None,
+                inverse=there_and_back and there_and_back[0],
+                inverse64=there_and_back64 and there_and_back64[0],
+                growth=forth,
+                growth_back=back,
                 log_det_error=_log_det_error(leaf, found),
                 log_det_how=found.how,
                 log_det_noise=found.error,
+                log_det_left=there_and_back64 and there_and_back64[1],
                 keeps_float64=leaf.z.dtype == leaf.log_det.dtype == torch.float64,
             )
         )
@@ -135,14 +140,15 @@ def growth(
 
     ``x`` is float64; each direction is tried at another event. Infinite where it is not a number.
     """
-    rows = torch.arange(directions, device=x.device) % len(x)
-    start = x[rows]
+    some = x[:directions]
+    rows = torch.arange(directions, device=x.device) % len(some)
     given = None if context is None else context[rows]
-    v = torch.randn(start.shape, generator=generator, dtype=x.dtype, device=x.device)
+    v = torch.randn(some[rows].shape, generator=generator, dtype=x.dtype, device=x.device)
     level = float((x - x.mean()).square().mean().sqrt())
-    moved = start + 1e-6 * (level or 1.0) * v
-    change = (function(moved, given)[0] - function(start, given)[0]).flatten(1).norm(dim=1)
-    ratio = (change / (moved - start).flatten(1).norm(dim=1)).amax()
+    moved = some[rows] + 1e-6 * (level or 1.0) * v
+    still = function(some, None if context is None else context[:directions])[0][rows]
+    change = (function(moved, given)[0] - still).flatten(1).norm(dim=1)
+    ratio = (change / (moved - some[rows]).flatten(1).norm(dim=1)).amax()
     return float(ratio) if bool(torch.isfinite(ratio)) else math.inf
 
 
@@ -180,7 +186,7 @@ def inverse_culprit(chain: Chain, x: Tensor, context: Tensor | None, start: int)
     for leaf in leaves(chain, x, context, start=start):
         if not bool(torch.isfinite(leaf.z).all() and torch.isfinite(leaf.log_det).all()):
             return leaf.name
-        error = round_trip(leaf.layer, leaf.x, leaf.z, leaf.context)
-        if error is not None and error > worst:
-            worst, name = error, leaf.name
+        found = round_trip(leaf)
+        if found is not None and found[0] > worst:
+            worst, name = found[0], leaf.name
     return name

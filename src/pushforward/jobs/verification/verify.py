@@ -51,9 +51,8 @@ def verify(
       ways must cancel. This finds a wrong constant as well as a wrong dependence on x, at the
       events looked at and no others; of an estimated layer, only errors beyond five standard
       errors.
-    * **stability**: rows 20 standard deviations from the data or images of noise and of one
-      value, latents at temperature 3, and the
-      factor by which small perturbations grow, layer by layer.
+    * **stability**: rows 20 standard deviations from the data, or integers that are noise or all
+      alike; latents at temperature 3; the factor by which small perturbations grow in each layer.
     * **batch**: an event scored alone, among others and in another order.
     * **density**: the integral over a grid (flows over one or two numbers), and of the base.
 
@@ -63,7 +62,7 @@ def verify(
         context: for a conditional flow, ``(K,)`` or a row for each event. The integral over a grid
             is taken at the first row.
         events: how many events to look at, drawn from ``x`` by ``seed``; if None, 256 rows or 32
-            images, fewer if they are large.
+            images, fewer if they are large. The time grows with it: two will do for a deep network.
         directions: random perturbations per layer.
         seed: of the events, samples and directions.
 
@@ -77,8 +76,8 @@ def verify(
     started = time.perf_counter()
     if not isinstance(flow, Flow):
         raise InputError(f"verify takes a Flow; got {type(flow).__name__}.")
-    for name, number in (("events", events), ("directions", directions), ("seed", seed)):
-        if number is not None and (number < 0 or (name != "seed" and number == 0)):
+    for name, number in (("events", events), ("directions", directions)):
+        if number is not None and number < 1:
             raise InputError(f"verify: {name} must be at least 1; got {number}.")
     with torch.inference_mode(False), torch.no_grad(), _quiet_random_state(flow, seed):
         case, source = _case(flow, x, context, events, directions, seed)
@@ -156,7 +155,7 @@ def _samples(flow: Flow, context: Any, count: int, seed: int) -> tuple[Tensor, T
 
 
 def _is_table(context: Any) -> bool:
-    return len(getattr(context, "shape", ())) == 2
+    return context is not None and np.ndim(context) == 2
 
 
 def _chosen(

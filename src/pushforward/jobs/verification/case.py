@@ -87,10 +87,10 @@ class Case:
         )
         return draws.to(like.device)
 
-    def worst(self, column: str, *, front: bool = True) -> str | None:
-        """The layer with the largest entry in a column of the reports; None if none has any."""
-        found = [(getattr(la, column), la.name) for la in self.layers if front or not la.front]
-        named = [(value, name) for value, name in found if value]
+    def worst(self, column: str, beyond: float = 0.0) -> str | None:
+        """The layer with the largest entry in a column of the reports, if beyond a bound."""
+        found = [(getattr(layer, column), layer.name) for layer in self.layers]
+        named = [(value, name) for value, name in found if value is not None and value > beyond]
         return max(named, key=lambda pair: pair[0])[1] if named else None
 
     def worst_inverse(self, dtype: str) -> str | None:

@@ -117,10 +117,15 @@ def worst_error(x: Tensor, back: Tensor, unit: Tensor) -> float:
     return float(torch.where(torch.isnan(error), torch.inf, error)) if len(x) else 0.0
 
 
-def round_trip(layer: Layer, x: Tensor, z: Tensor, context: Tensor | None) -> float | None:
-    """How far a layer's inverse of ``z`` is from ``x``; None if it has no inverse."""
+def round_trip(leaf: Leaf) -> tuple[float, float] | None:
+    """A layer there and back: the error of its input, and the log-dets' sum in nats.
+
+    None if it has no inverse.
+    """
     try:
-        back, _ = layer.inverse(z, context)
+        back, log_det = leaf.layer.inverse(leaf.z, leaf.context)
     except (NotImplementedError, InputError):
         return None
-    return worst_error(x, back, spread(x))
+    left = (leaf.log_det + log_det).abs().amax()
+    left = torch.where(torch.isnan(left), torch.inf, left)
+    return worst_error(leaf.x, back, spread(leaf.x)), float(left)

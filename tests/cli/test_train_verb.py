@@ -1,0 +1,254 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SMALL, fails, invoke, succeeds
+from PIL import Image
+
+from pushforward import load
+from pushforward.errors import NumericalError
+
+FILES = {
+    "README.md",
+    "config.json",
+    "config.yaml",
+    "curves.png",
+    "history.jsonl",
+    "model.safetensors",
+    "samples.png",
+}
+
+
+def names(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def test_images_end_to_end(here, photos):
+    text = succeeds("train", photos, *SMALL, "--size", "8")
+    (folder,) = Path("runs").iterdir()
+    assert names(folder) == FILES
+    for part in ("images (3, 8, 8), 256 levels: 10 train, 1 validation, 1 test", "bits/dim"):
+        assert part in text
+    for name in ("history.jsonl", "curves.png", "samples.png", "config.yaml"):
+        assert str(folder / name) in text
+    flow = load(folder)
+    assert flow.facts["model"] == "realnvp"
+    data = flow.facts["data"]
+    assert data["counts"] == {"train": 10, "validation": 1, "test": 1}
+    assert (data["shape"], data["levels"], data["size"]) == ([3, 8, 8], 256, 8)
+    assert not data["built_in"]
+    metrics = flow.facts["metrics"]
+    assert metrics["unit"] == "bits/dim"
+    assert metrics["steps"] == 5
+    assert metrics["stopped"] == "all steps done"
+    assert metrics["test_events"] == 1
+    assert flow.facts["fit"]["max_steps"] == 5
+    assert json.loads((folder / "history.jsonl").read_text())["step"] == 5
+    assert Image.open(folder / "samples.png").size == (8 * (8 * 8 + 4) + 4,) * 2
+
+
+def test_rows_end_to_end(table_file, here):
+    text = succeeds("train", table_file, *SMALL, "--columns", "age,[red]height", "--out", "here")
+    assert names("here") == FILES
+    assert "rows of 2 numbers: 160 train, 20 validation, 20 test" in text
+    assert "nats" in text
+    assert text.count("may exceed 1") == 1
+    flow = load("here")
+    assert flow.facts["data"]["columns"] == ["age", "[red]height"]
+    assert flow.facts["metrics"]["test_error"] > 0
+
+
+def test_the_metric_is_that_of_the_saved_model(digits_model):
+    told = json.loads(succeeds("eval", digits_model, "--json", "-"))["loss"]
+    assert load(digits_model).facts["metrics"]["test"] == told
+
+
+def test_quiet_prints_the_result_only(here):
+    lines = succeeds("train", "two-moons", "--quiet", *SMALL).splitlines()
+    assert lines[0].split() == ["loss", "standard", "error", "events"]
+    assert lines[1].split()[0] == "test"
+    assert [line.split()[0] for line in lines[3:]] == [
+        "model",
+        "history",
+        "curves",
+        "samples",
+        "config",
+    ]
+
+
+def test_a_negative_loss_is_explained_once_when_quiet(here):
+    path = here / "narrow.csv"
+    path.write_text("a,b\n" + "".join(f"0.00{i % 9},0.00{i % 7}\n" for i in range(60)))
+    text = succeeds("train", path, "--quiet", *SMALL)
+    assert " ".join(text.split()).count("may exceed 1") == 1
+
+
+def test_settings_reach_the_run_in_their_order(here):
+    Path("run.yaml").write_text(
+        "source: two-moons\n"
+        "model: {name: realnvp, couplings: 2, width: 4, depth: 1}\n"
+        "fit: {lr: 1e-3, clip: 1.5, ema: 0.5, epochs: 100}\n"
+        "data: {split_seed: 3}\n"
+    )
+    arguments = ["--set", "model.width=8", "--set", "fit.lr=2e-3", "--set", "fit.clip=2.5"]
+    succeeds("train", "--config", "run.yaml", *arguments, "--lr", "3e-3", "--max-steps", "5", "-q")
+    written = yaml.safe_load(Path("runs/two-moons/config.yaml").read_text())
+    assert written["source"] == "two-moons"
+    model, fit = written["model"], written["fit"]
+    assert (model["couplings"], model["width"], model["depth"]) == (2, 8, 1)
+    assert (fit["lr"], fit["clip"], fit["ema"]) == (3e-3, 2.5, 0.5)
+    assert (fit["max_steps"], fit["epochs"]) == (5, None)
+    assert written["data"]["split_seed"] == 3
+    assert load("runs/two-moons").facts["data"]["split_seed"] == 3
+
+
+@pytest.mark.parametrize("source", ["digits", "table"])
+def test_config_yaml_repeats_the_run_to_the_bit(source, here, table_file):
+    given = table_file if source == "table" else source
+    succeeds("train", given, *SMALL, "--out", "first", "--seed", "4", "--set", "data.split_seed=2")
+    succeeds("train", "--config", "first/config.yaml", "--out", "second")
+    weights = [Path(name, "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]
+    assert Path("first/config.yaml").read_text() == Path("second/config.yaml").read_text()
+    succeeds("train", "--config", "first/config.yaml", "--out", "third", "--seed", "5")
+    assert Path("third/model.safetensors").read_bytes() != weights[0]
+
+
+def test_a_named_model_keeps_its_own_settings(here, monkeypatch):
+    """The paper's optimiser, on its architecture made small."""
+    small = ["--set", "model.width=4", "--set", "model.blocks=1", "--set", "model.shape=[1,8,8]"]
+    succeeds("train", "digits", "--model", "realnvp-cifar10", *small, "--max-steps", "2", "-q")
+    written = yaml.safe_load(Path("runs/digits/config.yaml").read_text())
+    assert written["model"]["name"] == "realnvp-cifar10"
+    assert written["model"]["shape"] == [1, 8, 8]
+    assert written["model"]["average"] == "running"
+    assert (written["fit"]["lr"], written["fit"]["schedule"]) == (1e-3, "constant")
+    assert load("runs/digits").levels == 17
+
+
+# Where it is written ---------------------------------------------------------------------------
+
+
+def test_the_next_free_folder_is_taken(here):
+    Path("runs/two-moons").mkdir(parents=True)
+    Path("runs/two-moons-2").mkdir()
+    succeeds("train", "two_moons", *SMALL, "-q")
+    assert names("runs/two-moons-3") == FILES
+
+
+def test_a_model_is_replaced_only_by_force(here):
+    succeeds("train", "two-moons", *SMALL, "-q", "--out", "model")
+    before = Path("model/model.safetensors").read_bytes()
+    arguments = ["train", "two-moons", *SMALL, "-q", "--out", "model", "--seed", "1"]
+    assert fails(*arguments) == (
+        "model already holds a model; give another --out, or --force to replace it."
+    )
+    assert Path("model/model.safetensors").read_bytes() == before
+    succeeds(*arguments, "--force")
+    assert Path("model/model.safetensors").read_bytes() != before
+    assert names("model") == FILES
+
+
+def test_places_that_cannot_be_written_are_refused_before_training(here):
+    Path("file").write_text("x")
+    assert fails("train", "digits", "--out", "file") == (
+        "--out file is a file; give the name of a folder."
+    )
+    Path("other").mkdir()
+    Path("other/config.json").write_text('{"of": "something else"}')
+    assert "is not of a pushforward model" in fails("train", "digits", "--out", "other", "--force")
+    assert "cannot make the folder" in fails("train", "digits", "--out", "file/inside")
+    assert "cannot make the folder" in fails("train", "digits", "--out", "file/a/b")
+    Path("runs").write_text("x")
+    assert "cannot make the folder runs" in fails("train", "digits")
+
+
+def test_a_failed_run_leaves_no_folder(here, monkeypatch):
+    def diverge(*arguments, **options):
+        raise NumericalError("the loss is NaN.")
+
+    monkeypatch.setattr("pushforward.cli.results.fit", diverge)
+    result = invoke("train", "digits", "--quiet")
+    assert (result.exit_code, result.stderr) == (2, "error: the loss is NaN.\n")
+    assert names("runs") == set()
+
+
+def test_odd_names_make_plain_folders(here):
+    path = here / "my data (v2).csv"
+    path.write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(30)))
+    succeeds("train", path, *SMALL, "-q")
+    assert names("runs") == {"my-data-v2"}
+
+
+# Interruption ----------------------------------------------------------------------------------
+
+
+def test_interrupt_saves_the_best_so_far_and_exits_with_130(here, monkeypatch):
+    from pushforward.training import loop
+
+    step = loop._Loop._one_step
+
+    def interrupted(self, index):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self, index)
+
+    monkeypatch.setattr(loop._Loop, "_one_step", interrupted)
+    result = invoke("train", "two-moons", *SMALL, "-q")
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; the best weights so far are saved\n"
+    assert "nats" in result.stdout
+    assert names("runs/two-moons") == FILES
+    metrics = load("runs/two-moons").facts["metrics"]
+    assert (metrics["stopped"], metrics["steps"]) == ("interrupted", 3)
+
+
+def test_interrupt_before_the_first_step_leaves_nothing(here, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pushforward.cli.results.fit", interrupted)
+    result = invoke("train", "two-moons", "-q")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert names("runs") == set()
+
+
+# Mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no source was given"),
+        (["nothing.csv"], "no such file or folder: nothing.csv"),
+        (["digits", "--set", "fit.lrr=3"], "fit.lrr is not a setting; did you mean fit.lr?"),
+        (["digits", "--lr", "-1"], "fit.lr = -1.0 will not do"),
+        (["digits", "--epochs", "0"], "fit.epochs = 0.0 will not do"),
+        (["digits", "--max-time", "soon"], "fit.max_time = 'soon' will not do: give a time such"),
+        (["digits", "--model", "reelnvp"], "model.name = 'reelnvp' is not a model; did you mean r"),
+        (["digits", "--device", "abacus"], "there is no usable device 'abacus' here; use cpu"),
+        (["digits", "--config", "none.yaml"], "cannot read the configuration none.yaml: No such"),
+        (["digits", "--set", "model.scales=9"], "RealNVP cannot make 9 scales of 8x8 images"),
+        (["digits", "--set", "model.levels=256"], "model.levels = 256 will not do: digits has 17"),
+        (["digits", "--set", "model.shape=[1,4,4]"], "realnvp is for events of shape (1, 4, 4), "),
+        (
+            ["digits", "--model", "realnvp-cifar10", "--set", "model.width=4"],
+            "realnvp-cifar10 is for events of shape (3, 32, 32), but those of digits have shape "
+            "(1, 8, 8); set model.shape=[1,8,8], or use --model realnvp.",
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(arguments, said, here):
+    assert fails("train", *arguments).startswith(said)
+    assert list(here.iterdir()) == []
+
+
+def test_wrong_columns_and_empty_files(here, table_file):
+    said = fails("train", table_file, "--columns", "age,incme")
+    assert said.startswith("people.csv has no column 'incme'")
+    Path("empty.csv").touch()
+    assert fails("train", "empty.csv") == "empty.csv is an empty file."
+    Path("folder").mkdir()
+    assert "is empty" in fails("train", "folder")
+    assert names(".") == {"empty.csv", "folder"}
