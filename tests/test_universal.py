@@ -317,7 +317,7 @@ def test_a_score_depends_on_the_event_alone(name):
 @every_model
 def test_a_flow_is_rebuilt_from_its_configuration_and_weights(name):
     flow = build_flow(name)
-    family = model_registry.family_of(flow)
+    family = flow.config.family
     values = json.loads(json.dumps(dataclasses.asdict(flow.config)))  # as a file would keep it
     rebuilt = model_registry.rebuild(family, values).double().eval()
     rebuilt.load_state_dict(flow.state_dict())
@@ -406,7 +406,7 @@ def test_every_mask_and_activation_is_in_the_registry():
 
 
 def test_every_family_is_in_the_registry():
-    families = {model_registry.family_of(make()) for make in MODELS.values()}
+    families = {make().config.family for make in MODELS.values()}
     assert families == set(model_registry._FAMILIES)
 
 

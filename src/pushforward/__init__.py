@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .errors import InputError, NumericalError
     from .flow import Flow
     from .jobs import evaluate, verify
-    from .models import RealNVP, create, list_models
-    from .storage import load
+    from .models import RealNVP, create, list_models, load
     from .training import Run, fit
 
 _HOMES = {
@@ -31,7 +30,7 @@ _HOMES = {
     "evaluate": "jobs",
     "fit": "training",
     "list_models": "models",
-    "load": "storage",
+    "load": "models",
     "open_data": "data",
     "verify": "jobs",
 }

@@ -6,15 +6,18 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .bases import Base, StandardNormal
+from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
 from .layers import Chain, Dequantize, Layer, Shape
+from .storage import Saved, write_model
 
 __all__ = ["Flow"]
 
@@ -264,9 +267,18 @@ class Flow(nn.Module):
             InputError: the flow was built by hand, so that no configuration could rebuild it, or
                 the place cannot be written.
         """
-        from .storage import save_flow  # storage knows flows; a flow need not know storage
-
-        save_flow(self, directory)
+        if self.config is None:
+            raise InputError(
+                f"{self.name} was put together by hand, so no saved configuration could rebuild "
+                f"it. Save its state_dict() with safetensors, or build it by a function of "
+                f"pushforward.models."
+            )
+        dtype = str(self.dtype).removeprefix("torch.")
+        values = asdict(self.config)
+        saved = Saved(self.config.family, values, dtype, self.facts, self.state_dict())
+        parameters = sum(p.numel() for p in self.parameters())
+        card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
+        write_model(directory, saved, card)
 
     def extra_repr(self) -> str:
         """Show shape and kind."""

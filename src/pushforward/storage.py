@@ -12,21 +12,19 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
+from torch import Tensor
 
 from . import __version__
 from .errors import InputError
 from .files import sync_folder, write_bytes, write_text
-from .flow import Flow
-from .models.registry import family_of, rebuild
 
-__all__ = ["FORMAT", "load", "save_flow"]
+__all__ = ["FORMAT", "Saved", "read_model", "write_model"]
 
 FORMAT = 1
 """Version of the directory's layout. A higher one is from a newer pushforward."""
@@ -34,25 +32,38 @@ FORMAT = 1
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 
 
-def save_flow(flow: Flow, directory: str | os.PathLike[str]) -> None:
-    """Write ``flow`` to ``directory``, over a model that lies there; other files stay.
+@dataclass(frozen=True)
+class Saved:
+    """What a model's directory holds: enough to build the flow and to fill it."""
+
+    family: str
+    """Which configuration and builder it belongs to."""
+    config: dict[str, Any]
+    dtype: str
+    """Of its weights: ``float32`` or ``float64``."""
+    facts: dict[str, Any]
+    """What is known of its training."""
+    weights: dict[str, Tensor]
+
+
+def write_model(directory: str | os.PathLike[str], saved: Saved, card: str) -> None:
+    """Write a model and its card to ``directory``, over one that lies there; other files stay.
 
     Raises:
-        InputError: the flow cannot be described by a configuration, something else lies in the
-            way, or the disk will not take it (a model that was there before still loads).
+        InputError: something else lies in the way, or the disk will not take it (a model that
+            was there before still loads).
     """
     folder = Path(directory)
-    family = family_of(flow)
     _refuse_foreign(folder)
-    state = {key: value.detach().cpu().contiguous() for key, value in flow.state_dict().items()}
+    state = {key: value.detach().cpu().contiguous() for key, value in saved.weights.items()}
     weights = safetensors.torch.save(state)
     config: dict[str, Any] = {
         "format": FORMAT,
         "pushforward": __version__,
-        "family": family,
-        "config": asdict(flow.config),
-        "dtype": str(flow.dtype).removeprefix("torch."),
-        "facts": _json_safe(flow.facts),
+        "family": saved.family,
+        "config": saved.config,
+        "dtype": saved.dtype,
+        "facts": _json_safe(saved.facts),
         "weights": {"file": _WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
     }
     config["sha256"] = _digest(config)
@@ -67,15 +78,11 @@ def save_flow(flow: Flow, directory: str | os.PathLike[str]) -> None:
             f"saved {folder}, but could not rename {new.name} ({error.strerror}); the model loads "
             f"from it all the same."
         ) from error
-    write_text(folder / _CARD, _card(flow, config))
+    write_text(folder / _CARD, card)
 
 
-def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
-    """Read a flow that ``save`` wrote, in evaluation mode, with the very same log_prob.
-
-    Args:
-        directory: the model's directory.
-        device: where to put it.
+def read_model(directory: str | os.PathLike[str]) -> Saved:
+    """Read what ``write_model`` wrote.
 
     Raises:
         InputError: no model there, or one that is cut short, altered, from a newer version, or
@@ -83,23 +90,13 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
     """
     folder = Path(directory)
     config = _read_config(folder)
-    weights = _read_weights(folder, config)
-    flow = rebuild(config["family"], config["config"])
-    flow.to(getattr(torch, config["dtype"]))
-    expected = flow.state_dict()
-    for key in sorted(expected.keys() ^ weights.keys()):
-        where = "misses" if key in expected else "has an unknown"
-        raise InputError(f"{folder / _WEIGHTS} {where} tensor {key!r}; save the model again.")
-    for key, value in expected.items():
-        if value.shape != weights[key].shape or value.dtype != weights[key].dtype:
-            raise InputError(
-                f"{folder / _WEIGHTS}: tensor {key!r} is {tuple(weights[key].shape)} "
-                f"{weights[key].dtype}, but the configuration makes it {tuple(value.shape)} "
-                f"{value.dtype}; the two files do not belong together."
-            )
-    flow.load_state_dict(weights)
-    flow.facts = config["facts"]
-    return flow.to(device).eval()
+    return Saved(
+        config["family"],
+        config["config"],
+        config["dtype"],
+        config["facts"],
+        _read_weights(folder, config),
+    )
 
 
 # Reading ---------------------------------------------------------------------------------------
@@ -139,7 +136,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_weights(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _read_weights(folder: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     wanted = config["weights"].get("sha256")
     found = False
     # ".new" is there when the save was cut short between its last two renames.
@@ -203,51 +200,3 @@ def _json_safe(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _card(flow: Flow, config: dict[str, Any]) -> str:
-    """The model card: what it is, what it learned from, how well, how to use it."""
-    facts = config["facts"]
-    count = sum(p.numel() for p in flow.parameters())
-    kind = "images (C, H, W)" if len(flow.shape) == 3 else "rows"
-    lines = [
-        f"# {flow.name}",
-        "",
-        f"A normalizing flow over {kind} of shape {flow.shape}, {count:,} parameters, saved by "
-        f"pushforward {__version__}.",
-        "",
-    ]
-    if flow.levels is not None:
-        lines += [
-            f"Its values are integers 0 to {flow.levels - 1}. Likelihoods are in bits/dim: one "
-            f"draw of uniform dequantisation, an upper bound on the bits that are needed.",
-            "",
-        ]
-    else:
-        lines += [
-            "Log-densities are in nats. They may be positive: densities may exceed 1.",
-            "",
-        ]
-    rows = [(key, value) for key, value in facts.items() if not isinstance(value, (dict, list))]
-    for name, group in facts.items():
-        if isinstance(group, dict):
-            rows += [(f"{name}: {key}", value) for key, value in group.items()]
-    if rows:
-        lines += ["| | |", "|---|---|"]
-        lines += [f"| {key} | {_short(value)} |" for key, value in rows]
-        lines.append("")
-    lines += [
-        "```python",
-        "import pushforward as pf",
-        "",
-        "flow = pf.load('.')  # the path of this directory",
-        "flow.log_prob(x)",
-        "flow.sample(16, seed=0)",
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -11,7 +11,7 @@ import torch
 from ..data import read_for
 from ..errors import InputError
 from ..flow import Flow
-from ..storage import load
+from ..models import load
 from .options import Split
 
 __all__ = ["column_names", "data_facts", "default_source", "open_model", "read", "usable_device"]

@@ -15,7 +15,7 @@ from ..flow import Flow
 from ..jobs import Evaluation, evaluate
 from ..models.registry import PRESETS
 from ..models.settings import checked
-from ..storage import load
+from ..models import load
 from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import axis_names, number, pairs, paragraphs, say, shape_text, table

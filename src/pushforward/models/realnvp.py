@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -45,6 +45,8 @@ __all__ = ["RealNVP", "RealNVPConfig", "build_realnvp"]
 @dataclass(config=settings, kw_only=True)
 class RealNVPConfig:
     """What ``RealNVP`` is built from. ``None`` stands for a default that depends on the shape."""
+
+    family: ClassVar[str] = "realnvp"
 
     shape: tuple[int, ...]
     levels: int | None = Field(default=None, ge=2)

@@ -6,7 +6,7 @@ Where the paper and the authors' released code disagree, each choice says which 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -38,6 +38,8 @@ __all__ = ["RealNVPPaperConfig", "build_realnvp_paper", "realnvp_paper"]
 @dataclass(config=settings, kw_only=True)
 class RealNVPPaperConfig:
     """What the paper varies between data sets."""
+
+    family: ClassVar[str] = "realnvp-paper"
 
     shape: tuple[int, ...] = (3, 32, 32)
     levels: int = Field(default=256, ge=2)

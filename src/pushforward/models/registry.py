@@ -14,7 +14,7 @@ from .realnvp import RealNVP, RealNVPConfig, build_realnvp
 from .realnvp_paper import RealNVPPaperConfig, build_realnvp_paper, realnvp_paper
 from .settings import checked
 
-__all__ = ["PRESETS", "Preset", "create", "family_of", "list_models", "rebuild"]
+__all__ = ["PRESETS", "Preset", "create", "list_models", "rebuild"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ PRESETS: dict[str, Preset] = {
 }
 
 _FAMILIES: dict[str, tuple[type[Any], Callable[[Any], Flow]]] = {
-    "realnvp": (RealNVPConfig, build_realnvp),
-    "realnvp-paper": (RealNVPPaperConfig, build_realnvp_paper),
+    RealNVPConfig.family: (RealNVPConfig, build_realnvp),
+    RealNVPPaperConfig.family: (RealNVPPaperConfig, build_realnvp_paper),
 }
 
 
@@ -115,21 +115,6 @@ def create(name: str, **options: Any) -> Flow:
             raise InputError("the model 'realnvp' needs a shape: create('realnvp', shape=(D,)).")
         return RealNVP(merged.pop("shape"), **merged)
     return preset.make(**merged)
-
-
-def family_of(flow: Flow) -> str:
-    """The family under which a flow's configuration is saved.
-
-    Raises:
-        InputError: the flow has none, because it was put together by hand.
-    """
-    for family, (config, _) in _FAMILIES.items():
-        if type(flow.config) is config:
-            return family
-    raise InputError(
-        f"{flow.name} was put together by hand, so no saved configuration could rebuild it. Save "
-        f"its state_dict() with safetensors, or build it by a function of pushforward.models."
-    )
 
 
 def rebuild(family: str, values: dict[str, Any]) -> Flow:

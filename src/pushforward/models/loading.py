@@ -1,0 +1,46 @@
+"""From a model's directory back to the flow that was saved."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError
+from ..flow import Flow
+from ..storage import read_model
+from .registry import rebuild
+
+__all__ = ["load"]
+
+
+def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
+    """Read a flow that ``save`` wrote, in evaluation mode, with the very same log_prob.
+
+    Args:
+        directory: the model's directory.
+        device: where to put it.
+
+    Raises:
+        InputError: no model there, or one that is cut short, altered, from a newer version, or
+            not of this library; says which file and what to do.
+    """
+    saved = read_model(directory)
+    flow = rebuild(saved.family, saved.config).to(getattr(torch, saved.dtype))
+    path = Path(directory) / "model.safetensors"
+    expected = flow.state_dict()
+    for key in sorted(expected.keys() ^ saved.weights.keys()):
+        where = "misses" if key in expected else "has an unknown"
+        raise InputError(f"{path} {where} tensor {key!r}; save the model again.")
+    for key, value in expected.items():
+        given = saved.weights[key]
+        if value.shape != given.shape or value.dtype != given.dtype:
+            raise InputError(
+                f"{path}: tensor {key!r} is {tuple(given.shape)} {given.dtype}, but the "
+                f"configuration makes it {tuple(value.shape)} {value.dtype}; the two files do not "
+                f"belong together."
+            )
+    flow.load_state_dict(saved.weights)
+    flow.facts = saved.facts
+    return flow.to(device).eval()
