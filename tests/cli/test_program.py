@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import fails, invoke, succeeds
+from commands import fails, invoke, succeeds
 
 import pushforward
 from pushforward.errors import NumericalError

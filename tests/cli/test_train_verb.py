@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SMALL, fails, invoke, succeeds
+from commands import SMALL, fails, invoke, succeeds
 from PIL import Image
 
 from pushforward import load
@@ -45,7 +45,8 @@ def test_images_end_to_end(here, photos):
     assert metrics["test_events"] == 1
     assert flow.facts["fit"]["max_steps"] == 5
     assert json.loads((folder / "history.jsonl").read_text())["step"] == 5
-    assert Image.open(folder / "samples.png").size == (8 * (8 * 8 + 4) + 4,) * 2
+    with Image.open(folder / "samples.png") as picture:
+        assert picture.size == (8 * (8 * 8 + 4) + 4,) * 2  # 8 images of 8 pixels, each 8 wide
 
 
 def test_rows_end_to_end(table_file, here):

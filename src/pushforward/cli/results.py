@@ -13,9 +13,9 @@ from ..data import Dataset
 from ..files import write_text
 from ..flow import Flow
 from ..jobs import Evaluation, evaluate
+from ..models import load
 from ..models.registry import PRESETS
 from ..models.settings import checked
-from ..models import load
 from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import axis_names, number, pairs, paragraphs, say, shape_text, table

@@ -42,6 +42,13 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes in quotes what the loader above would not take for a text."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def load_yaml(text: str, where: str) -> Any:
     """Parse ``text``; ``where`` is what errors call it.
 
@@ -60,7 +67,7 @@ def load_yaml(text: str, where: str) -> Any:
 
 def dump_yaml(content: Mapping[str, Any]) -> str:
     """Write ``content`` as YAML, in its own order."""
-    text: str = yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(_plain(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 

@@ -48,10 +48,9 @@ def content_noise(x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype) -> Ten
         noise of the shape of ``x``.
     """
     flat = x.reshape(x.shape[0], x[0].numel() if len(x) else 0).to(torch.int64)  # (N, D)
-    # The detour by float32 (exact below 2^24) hides the overflow of the product from compilers:
-    # torch.compile takes an integer range for a loop index, and C++ assumes that those never do.
-    count = torch.arange(1, flat.shape[1] + 1, dtype=torch.float32, device=x.device)
-    position = _mix(count.to(torch.int64) * _GOLDEN)
+    # The seed stands here for torch.compile: it takes a product of a plain range for arithmetic of
+    # loop indices, and C++ assumes that this never overflows (torch 2.13 then overruns memory).
+    position = _mix((torch.arange(1, flat.shape[1] + 1, device=x.device) ^ seed) * _GOLDEN)
     key = _mix((flat * (position | 1)).sum(1) ^ _mix(seed * _GOLDEN + 1))  # (N,), modulo 2^64
     hashed = _mix(key[:, None] + position)
     noise = (_shift(hashed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+from commands import fails, succeeds
+from PIL import Image
+
+from pushforward import list_models
+from pushforward.cli.output import number
+
+
+def test_models_are_listed():
+    text = succeeds("models")
+    for name in list_models():
+        assert f"\n{name} " in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_models_by_pattern():
+    text = succeeds("models", "realnvp-image*")
+    names = [line.split()[0] for line in text.splitlines()[1:] if not line.startswith(" ")]
+    assert names == ["realnvp-imagenet32", "realnvp-imagenet64"]
+    assert fails("models", "xyz").startswith("no model matches 'xyz'; there are realnvp, ")
+
+
+def test_data_of_images(here):
+    text = succeeds("data", "digits", "--sheet", "sheet.png")
+    for part in (
+        "1,797 images (1, 8, 8), uint8",
+        "1,437 train, 180 validation, 180 test",
+        "17 (integers 0 to 16)",
+        "10 different",
+        "drawn in sheet.png",
+    ):
+        assert part in text
+    with Image.open("sheet.png") as sheet:
+        assert sheet.size == (8 * 68 + 4, 8 * 68 + 4)
+
+
+def test_data_of_rows(here, table_file):
+    text = succeeds("data", table_file, "--sheet", "sheet.png")
+    assert "200 rows of 3 numbers" in text
+    assert "Columns that are not numeric were left out: city." in text
+    header, *rows = text.split("\n\n")[1].splitlines()
+    assert header.split() == ["column", "mean", "std", "min", "max", "missing"]
+    assert [row.split("  ")[0] for row in rows[:3]] == ["age", "income, $^", "[red]height"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert Path("sheet.png").exists()
+
+
+def test_data_takes_columns_and_size(table_file, photos):
+    text = succeeds("data", table_file, "--columns", "age, [red]height")
+    assert "rows of 2 numbers" in text
+    assert "images (3, 4, 4)" in succeeds("data", photos, "--size", 4)
+
+
+def test_missing_values_are_counted(here):
+    lines = ["a,b"] + [f"{i},{'' if i % 5 == 0 else i}" for i in range(20)]
+    Path("holes.csv").write_text("\n".join(lines) + "\n")
+    text = succeeds("data", "holes.csv")
+    assert "16 rows of 2 numbers" in text
+    assert text.splitlines()[-1].split()[-1] == "4"
+    assert "4 rows with missing values were dropped" in text
+
+
+def test_mistakes_of_data(here, table_file):
+    assert fails("data", "digit").startswith("no such file or folder: digit. Did you mean 'digits'")
+    assert "has no column 'x'" in fails("data", table_file, "--columns", "x")
+    assert fails("data", table_file, "--sheet", "sheet.jpg") == (
+        "cannot tell the format of sheet.jpg by its name: it should end in .png."
+    )
+    Path("empty.csv").touch()
+    assert fails("data", "empty.csv") == "empty.csv is an empty file."
+    Path("text.csv").write_text("name\nx\ny\n")
+    assert "has no numeric column" in fails("data", "text.csv")
+    Path("file.xyz").write_text("x")
+    assert "has no format that is known by its name" in fails("data", "file.xyz")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1.23456789, "1.2346"),
+        (-0.00012345678, "-0.00012346"),
+        (1e-7, "1e-07"),
+        (39485.4, "39,485"),
+        (123456789.0, "123,456,789"),
+        (1.2345678e12, "1.2346e+12"),
+        (2.5, "2.5"),
+        (100.0, "100"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text

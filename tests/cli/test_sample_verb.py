@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import fails, succeeds
+from PIL import Image
+
+from pushforward import load
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_images_as_a_picture(here, digits_model):
+    text = succeeds("sample", digits_model, "-n", 6, "--columns", 3, "-o", "a.png", "--seed", 1)
+    assert text == "6 samples written to a.png\n"
+    assert pixels("a.png").shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 3)
+    succeeds("sample", digits_model, "-n", 6, "--columns", 3, "-o", "b.png", "--seed", 1)
+    assert (pixels("a.png") == pixels("b.png")).all()
+    succeeds("sample", digits_model, "-n", 6, "--columns", 3, "-o", "b.png", "--seed", 2)
+    assert (pixels("a.png") != pixels("b.png")).any()
+
+
+def test_default_is_samples_png(here, digits_model, moons_model):
+    assert succeeds("sample", digits_model) == "64 samples written to samples.png\n"
+    assert pixels("samples.png").shape == (8 * 68 + 4, 8 * 68 + 4, 3)
+    assert succeeds("sample", moons_model) == "1,000 samples written to samples.png\n"
+
+
+@pytest.mark.parametrize("name", ["made/", "made", "there.d"])
+def test_images_as_a_folder(name, here, digits_model):
+    Path("there.d").mkdir()
+    succeeds("sample", digits_model, "-n", 3, "-o", name)
+    assert sorted(p.name for p in Path(name).iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    assert pixels(Path(name, "00000.png")).shape == (8, 8)
+
+
+def test_images_as_an_array(here, digits_model):
+    succeeds("sample", digits_model, "-n", 5, "-o", "deep/down/x.npy", "--seed", 3)
+    x = np.load("deep/down/x.npy")
+    assert (x.shape, x.dtype) == ((5, 1, 8, 8), np.uint8)
+    assert (x == load(digits_model).sample(5, seed=3).numpy()).all()
+
+
+def test_rows_as_tables(here, table_model):
+    wanted = load(table_model).sample(7, seed=0, temperature=0.5).numpy()
+    common = ["sample", table_model, "-n", 7, "--seed", 0, "--temperature", 0.5, "-o"]
+    succeeds(*common, "x.parquet")
+    succeeds(*common, "x.csv")
+    succeeds(*common, "x.npy")
+    parquet, text = pd.read_parquet("x.parquet"), pd.read_csv("x.csv", dtype=np.float32)
+    assert list(parquet) == list(text) == ["age", "income, $^", "[red]height"]
+    assert (parquet.to_numpy() == wanted).all()
+    assert (text.to_numpy() == wanted).all()
+    assert (np.load("x.npy") == wanted).all()
+
+
+def test_rows_as_a_picture_with_odd_names(here, table_model):
+    succeeds("sample", table_model, "-o", "x.png")
+    assert pixels("x.png").ndim == 3
+
+
+def test_columns_without_names(here):
+    from pushforward import RealNVP
+
+    RealNVP((2,), couplings=1, width=4).save("model")
+    succeeds("sample", "model", "-n", 2, "-o", "x.csv")
+    assert Path("x.csv").read_text().startswith("x0,x1\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "x.csv"], "cannot tell the format of x.csv by its name: it should end in .png or "
+         ".npy, or name a folder/."),
+        (["-o", "x.jpg"], "cannot tell the format of x.jpg by its name: it should end in .png or "),
+        (["-o", ""], "an empty name names a folder"),
+        (["-n", "0"], "-n takes a whole number from 1; got 0."),
+        (["--columns", "0"], "--columns takes a whole number from 1; got 0."),
+        (["--columns", "3", "-o", "x.npy"], "--columns is of pictures of images"),
+        (["--seed", "-1"], "--seed takes a whole number from 0; got -1."),
+        (["--temperature", "-1"], "temperature must be a number of at least 0; got -1.0."),
+        (["--device", "abacus"], "there is no usable device 'abacus' here; use cpu"),
+    ],
+)  # fmt: skip
+def test_mistakes_with_images(arguments, said, here, digits_model):
+    assert fails("sample", digits_model, *arguments).startswith(said)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "x.jpg"], "cannot tell the format of x.jpg by its name: it should end in .png, "
+         ".npy, .parquet or .csv."),
+        (["-o", "folder"], "folder names a folder, which is for images; give a file that ends in "),
+        (["--columns", "3"], "--columns is of pictures of images"),
+    ],
+)  # fmt: skip
+def test_mistakes_with_rows(arguments, said, here, table_model):
+    assert fails("sample", table_model, *arguments).startswith(said)
+    assert list(here.iterdir()) == []
+
+
+def test_what_is_not_a_model(here, photos, table_file, conditional_model):
+    assert fails("sample", "none") == "there is no model at none: no such directory."
+    assert "is not a saved model" in fails("sample", photos)
+    assert "a saved model is a directory" in fails("sample", table_file)
+    assert "takes those from Python only, for now" in fails("sample", conditional_model)
+
+
+def test_samples_that_are_not_finite(here, moons_model, monkeypatch):
+    import torch
+
+    from pushforward import Flow
+
+    monkeypatch.setattr(Flow, "sample", lambda *a, **k: torch.full((4, 2), torch.nan))
+    said = fails("sample", moons_model, "-n", 4, "-o", "x.csv")
+    assert said.startswith("4 of 4 samples are not finite numbers; lower --temperature")
+    assert list(here.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_written(here, digits_model):
+    Path("file").write_text("x")
+    assert fails("sample", digits_model, "-o", "file/x.png").startswith("cannot write file/x.png: ")
