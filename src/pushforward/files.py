@@ -31,6 +31,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -39,13 +42,17 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename != str(temporary):
             raise  # not about this file: the body read something that is not there
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}. Free some space there or choose "
-            f"another place."
-        ) from error
+        raise _refusal(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _refusal(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write {path}: {error.strerror or error}. Free some space there or choose another "
+        f"place."
+    )
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

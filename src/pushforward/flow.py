@@ -158,18 +158,17 @@ class Flow(nn.Module):
             )
         if samples < 1:
             raise InputError(f"bits_per_dim needs at least one sample; got {samples}.")
-        draws: list[Tensor] = []
-        start = dequantize.seed.clone()
-        try:
-            for _ in range(samples):
-                draws.append(self.log_prob(x, context, check=check and not draws))
-                if not self.training and samples > 1:
-                    dequantize.seed.add_(1)
-        finally:
-            if not self.training and samples > 1:
-                dequantize.seed.copy_(start)
-        mean = draws[0] if samples == 1 else torch.logsumexp(torch.stack(draws), dim=0)
-        return -(mean - math.log(samples)) / (self.dims * math.log(2))
+        x, context = self._prepare(x, context, check)
+        if samples == 1:
+            total = self.log_prob(x, context, check=check)
+        else:
+            with dequantize.draws() as next_draw:
+                draws: list[Tensor] = []
+                for _ in range(samples):
+                    draws.append(self.log_prob(x, context, check=check and not draws))
+                    next_draw()
+            total = torch.logsumexp(torch.stack(draws), dim=0) - math.log(samples)
+        return -total / (self.dims * math.log(2))
 
     # Sampling --------------------------------------------------------------------------------
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import InputError
 from .files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["as_pixels", "image_grid", "save_images", "scatter_rows", "write_png"]
 
@@ -83,60 +88,62 @@ def save_images(folder: str | os.PathLike[str], images: Any, levels: int | None)
 
 def scatter_rows(
     path: str | os.PathLike[str],
-    samples: Any,
+    rows: Any,
     data: Any = None,
-    columns: list[str] | None = None,
-    most: int = 6,
+    columns: Sequence[str] | None = None,
+    *,
+    label: str = "samples",
+    most: int = 5,
 ) -> None:
-    """Draw pairs of columns of samples, over the data where given, as a PNG.
+    """Draw pairs of columns of ``rows``, over ``data`` where given, as a PNG.
 
     Of more than ``most`` columns the first ones are shown; one column is a histogram.
     """
     from matplotlib.figure import Figure
 
-    samples = np.asarray(samples, dtype=np.float64)[:4000]
-    reference = None if data is None else np.asarray(data, dtype=np.float64)[:4000]
-    size = min(most, samples.shape[1])
-    names = list(columns or [f"x{i + 1}" for i in range(samples.shape[1])])
+    rows = np.asarray(rows, dtype=np.float64)[:4000]
+    layers = [(rows, label, "C0")]
+    if data is not None:
+        layers.insert(0, (np.asarray(data, dtype=np.float64)[:4000], "data", "0.6"))
+    size = min(most, rows.shape[1])
+    names = [str(c).replace("$", r"\$") for c in columns or range(1, rows.shape[1] + 1)]
     side = 4.8 if size <= 2 else 1.9 * size
     figure = Figure(figsize=(side, side), layout="constrained")
     if size == 2:
-        axes = figure.add_subplot()
-        for values, label, colour in _layers(reference, samples):
-            axes.plot(values[:, 0], values[:, 1], ".", ms=2, color=colour, alpha=0.5, label=label)
-        axes.set(xlabel=names[0], ylabel=names[1])
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, markerscale=5, loc="upper right")
+        _scatter(figure.add_subplot(), layers, 0, 1, 3.0)
+        figure.axes[0].set(xlabel=names[0], ylabel=names[1])
+        figure.axes[0].legend(frameon=False, markerscale=4, loc="upper right")
     else:
-        grid = figure.subplots(size, size, squeeze=False)
-        for i in range(size):
-            for j in range(size):
-                axes = grid[i][j]
-                for values, label, colour in _layers(reference, samples):
-                    if i == j:
-                        axes.hist(
-                            values[:, i],
-                            bins=40,
-                            density=True,
-                            color=colour,
-                            alpha=0.5,
-                            label=label,
-                        )
-                    else:
-                        axes.plot(values[:, j], values[:, i], ",", color=colour, alpha=0.5)
-                axes.tick_params(labelsize=6, left=False, labelleft=False)
-                axes.spines[["top", "right"]].set_visible(False)
-                if i == size - 1:
-                    axes.set_xlabel(names[j], fontsize=8)
-                else:
-                    axes.tick_params(labelbottom=False)
-                if j == 0:
-                    axes.set_ylabel(names[i], fontsize=8)
-        grid[0][0].legend(frameon=False, fontsize=7)
+        _pairs(figure, layers, names[:size])
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
 
-def _layers(reference: Array | None, samples: Array) -> list[tuple[Array, str, str]]:
-    layers = [] if reference is None else [(reference, "data", "0.6")]
-    return [*layers, (samples, "samples", "C0")]
+def _pairs(figure: Figure, layers: list[tuple[Array, str, str]], names: list[str]) -> None:
+    """Histograms on the diagonal, scatter plots off it."""
+    size = len(names)
+    grid = figure.subplots(size, size, squeeze=False)
+    for i, j in np.ndindex(size, size):
+        axes: Axes = grid[i][j]  # type: ignore[assignment]
+        if i == j:
+            for values, label, colour in layers:
+                style: dict[str, Any] = {"color": colour, "alpha": 0.5, "label": label}
+                axes.hist(values[:, i], bins=40, density=True, **style)
+            axes.spines[["top", "right"]].set_visible(False)
+        else:
+            _scatter(axes, layers, j, i, 1.5)
+        axes.tick_params(labelsize=6, left=False, labelleft=False, labelbottom=i == size - 1)
+        if i == size - 1:
+            axes.set_xlabel(names[j], fontsize=8)
+        if j == 0:
+            axes.set_ylabel(names[i], fontsize=8)
+    grid[0][0].legend(frameon=False, fontsize=7)
+
+
+def _scatter(axes: Axes, layers: list[tuple[Array, str, str]], i: int, j: int, size: float) -> None:
+    """Column j over column i of each layer; few points are drawn larger."""
+    for values, label, colour in layers:
+        marker = size * max(1.0, min(3.0, (1000 / max(1, len(values))) ** 0.5))
+        style: dict[str, Any] = {"ms": marker, "mew": 0, "alpha": 0.5, "label": label}
+        axes.plot(values[:, i], values[:, j], ".", color=colour, **style)
+    axes.spines[["top", "right"]].set_visible(False)

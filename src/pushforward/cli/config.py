@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
-from pydantic.dataclasses import is_pydantic_dataclass
 
 from ..errors import InputError
 from ..models.registry import PRESETS, Preset
@@ -26,7 +24,7 @@ from ..models.settings import settings
 from ..training import FitConfig
 from .yaml_text import load_yaml
 
-__all__ = ["DataConfig", "Plan", "config_of", "merge_fit", "plan", "read_config", "read_sets"]
+__all__ = ["DataConfig", "Plan", "merge_fit", "plan", "read_config", "read_sets"]
 
 SECTIONS = ("model", "fit", "data")
 LIMITS = ("epochs", "max_steps", "max_time")
@@ -122,7 +120,7 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
         if "seed" in _known("model", preset):
             model["seed"] = seed
     _check("fit", fit, FitConfig, preset)
-    _check("model", {"shape": (1,), **model}, config_of(preset), preset)
+    _check("model", {"shape": (1,), **model}, preset.config, preset)
     columns = data.get("columns")
     if isinstance(columns, str):
         data["columns"] = [column.strip() for column in columns.split(",")]
@@ -178,19 +176,6 @@ def merge_fit(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[st
 # Checks ----------------------------------------------------------------------------------------
 
 
-def config_of(preset: Preset) -> type[Any] | None:
-    """The configuration class of a preset: the one declared in the module of its function."""
-    module = vars(sys.modules[preset.make.__module__])
-    own = [
-        item
-        for item in module.values()
-        if isinstance(item, type)
-        and item.__module__ == preset.make.__module__
-        and is_pydantic_dataclass(item)
-    ]
-    return own[0] if len(own) == 1 else None
-
-
 def _preset(name: Any) -> Preset:
     if isinstance(name, str) and name in PRESETS:
         return PRESETS[name]
@@ -199,12 +184,8 @@ def _preset(name: Any) -> Preset:
     raise InputError(f"model.name = {name!r} is not a model; {hint}")
 
 
-def _check(
-    section: str, values: Mapping[str, Any], config: type[Any] | None, preset: Preset
-) -> Any:
+def _check(section: str, values: Mapping[str, Any], config: type[Any], preset: Preset) -> Any:
     """Build ``config`` from ``values``, with the section's name in front of what is wrong."""
-    if config is None:  # a model without a declared configuration: it checks its options itself
-        return None
     names = [item.name for item in dataclasses.fields(config)]
     for key in values:
         if key not in names and not (section == "model" and key == "shape"):
@@ -221,11 +202,10 @@ def _check(
 
 def _known(section: str, preset: Preset | None) -> list[str]:
     """The settings of a section, for messages."""
-    config = {"fit": FitConfig, "data": DataConfig}.get(section)
-    if section == "model":
-        config = config_of(preset or PRESETS["realnvp"])
-        return ["name", *(item.name for item in dataclasses.fields(config))] if config else ["name"]
-    return [item.name for item in dataclasses.fields(config)] if config else []
+    model = (preset or PRESETS["realnvp"]).config
+    config = {"fit": FitConfig, "data": DataConfig, "model": model}[section]
+    names = [item.name for item in dataclasses.fields(config)]
+    return ["name", *names] if section == "model" else names
 
 
 def _unknown(path: str, preset: Preset | None = None) -> InputError:

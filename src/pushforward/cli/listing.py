@@ -122,9 +122,8 @@ def _print(summary: dict[str, Any]) -> None:
 
 def _draw(dataset: Dataset, path: Path) -> None:
     from ..pictures import image_grid, scatter_rows, write_png
-    from .output import axis_names
 
     if dataset.kind == "images":
         write_png(path, image_grid(dataset.train[:64], dataset.levels))
     else:
-        scatter_rows(path, dataset.train, columns=axis_names(dataset.columns or ()))
+        scatter_rows(path, dataset.train, columns=dataset.columns, label="training rows")

@@ -15,7 +15,6 @@ import typer
 from ..files import write_text
 
 __all__ = [
-    "axis_names",
     "counted",
     "number",
     "pairs",
@@ -105,11 +104,6 @@ def number(value: float, digits: int = 5) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if decimals else text
-
-
-def axis_names(names: Sequence[str]) -> list[str]:
-    """Column names as labels of a picture, where a dollar sign would begin a formula."""
-    return [name.replace("$", r"\$") for name in names]
 
 
 def counted(count: int, noun: str) -> str:

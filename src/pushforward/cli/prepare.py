@@ -12,7 +12,7 @@ from ..flow import Flow
 from ..models import create
 from ..models.recommend import Recommendation, recommend
 from ..models.registry import PRESETS
-from .config import Plan, config_of, merge_fit
+from .config import Plan, merge_fit
 from .reading import usable_device
 
 __all__ = ["Prepared", "prepare"]
@@ -75,8 +75,7 @@ def prepare(plan: Plan) -> Prepared:
 
 def _of_the_data(plan: Plan, dataset: Dataset) -> dict[str, Any]:
     """The options that follow from the data, where the model has them."""
-    config = config_of(PRESETS[plan.name])
-    names = {item.name for item in dataclasses.fields(config)} if config else {"shape", "levels"}
+    names = {item.name for item in dataclasses.fields(PRESETS[plan.name].config)}
     options: dict[str, Any] = {"shape": dataset.shape, "levels": dataset.levels}
     if dataset.levels is None and len(PRESETS[plan.name].settings.get("shape", ())) == 3:
         del options["levels"]  # rows for a model of images: the shape is what to complain of

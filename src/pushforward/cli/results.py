@@ -18,7 +18,7 @@ from ..models.registry import PRESETS
 from ..models.settings import checked
 from ..training import FitConfig, Run, fit
 from .config import Plan
-from .output import axis_names, number, pairs, paragraphs, say, shape_text, table
+from .output import number, pairs, paragraphs, say, shape_text, table
 from .prepare import Prepared
 from .yaml_text import dump_yaml
 
@@ -158,4 +158,4 @@ def _draw_samples(flow: Flow, dataset: Dataset, path: Path) -> None:
         return
     rows = flow.sample(2000, seed=0).cpu().numpy()
     rows = rows[np.isfinite(rows).all(axis=1)]
-    scatter_rows(path, rows, _held_out(dataset)[1], axis_names(dataset.columns or ()))
+    scatter_rows(path, rows, _held_out(dataset)[1], dataset.columns)

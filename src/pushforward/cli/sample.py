@@ -117,9 +117,8 @@ def _write(flow: Flow, values: Any, out: Path, kind: str, columns: int | None) -
         write_png(out, image_grid(values, flow.levels, columns))
     elif kind == "scatter":
         from ..pictures import scatter_rows
-        from .output import axis_names
 
-        scatter_rows(out, values, columns=axis_names(column_names(flow)))
+        scatter_rows(out, values, columns=column_names(flow))
     elif kind == "folder":
         from ..pictures import save_images
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -62,6 +64,19 @@ class Dequantize(Layer):
         kind = torch.uint8 if self.levels <= 256 else torch.int32
         v = (z * self.levels).floor().clamp(0, self.levels - 1).to(kind)
         return v, constant_log_det(z, math.log(self.levels) * math.prod(z.shape[1:]))
+
+    @contextlib.contextmanager
+    def draws(self) -> Iterator[Callable[[], object]]:
+        """For several draws at the same events: gives what moves on to the next noise.
+
+        Afterwards the seed is what it was; in training mode it moves on by itself.
+        """
+        start = self.seed.clone()
+        try:
+            yield lambda: None if self.training else self.seed.add_(1)
+        finally:
+            if not self.training:
+                self.seed.copy_(start)
 
     def extra_repr(self) -> str:
         """Show the number of levels."""

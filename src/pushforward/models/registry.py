@@ -22,6 +22,8 @@ class Preset:
     """A named model: how to make it, what it is, and how its authors train it."""
 
     make: Callable[..., Flow]
+    config: type[Any]
+    """Its configuration: what can be set."""
     about: str
     settings: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -39,11 +41,13 @@ def _paper(shape: tuple[int, int, int], about: str, **settings: Any) -> Preset:
         "warmup": 0,
         "ema": 0.0,
     }
-    return Preset(realnvp_paper, about, {"shape": shape, **settings}, training)
+    return Preset(realnvp_paper, RealNVPPaperConfig, about, {"shape": shape, **settings}, training)
 
 
 PRESETS: dict[str, Preset] = {
-    "realnvp": Preset(RealNVP, "Real NVP of today for rows and images of any shape (give shape=)"),
+    "realnvp": Preset(
+        RealNVP, RealNVPConfig, "Real NVP of today for rows and images of any shape (give shape=)"
+    ),
     "realnvp-cifar10": _paper(
         (3, 32, 32),
         "the paper's CIFAR-10 model, 19.6 M parameters; scales and maps as the paper",

@@ -136,6 +136,7 @@ class _Loop:
         if any(isinstance(module, FlowBatchNorm) for module in flow.modules()):
             self._recalibrate()
         flow.eval()
+        self._seed_noise(0)  # as a flow that is loaded from a file has it
         flow.zero_grad(set_to_none=True)
         self.show.close(self.result)
         return self.result
@@ -147,10 +148,13 @@ class _Loop:
         flow.initialise(*self.train.take(index))
         if self.average is not None:  # initialise() has just written weights
             self.average = WeightAverage(flow, self.config.ema)
-        for module in flow.modules():
-            if isinstance(module, Dequantize):
-                module.seed.fill_(self.config.seed << 32)
+        self._seed_noise(self.config.seed << 32)
         flow.train()
+
+    def _seed_noise(self, seed: int) -> None:
+        for module in self.flow.modules():
+            if isinstance(module, Dequantize):
+                module.seed.fill_(seed)
 
     def _steps(self) -> None:
         failures = 0

@@ -28,25 +28,16 @@ class Progress:
         if not self.shown:
             return self
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.console = Console()
         if self.console.is_terminal:
             self.bar = Bar(
-                TextColumn("training"),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
+                BarColumn(bar_width=12),
+                TextColumn("{task.percentage:>3.0f}%"),
                 TextColumn("{task.fields[text]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(compact=True),
                 console=self.console,
                 refresh_per_second=4,
             )
@@ -76,20 +67,20 @@ class Progress:
         if self.bar is None or time.monotonic() - self.last < 0.2:
             return
         self.last = time.monotonic()
-        text = f"step {step}  loss {self.loss:.3f}{self.validation} {self.unit}  lr {lr:.1e}"
-        text += f"  {step * batch / max(seconds, 1e-9):,.0f}/s"
+        text = f"{step:,} steps  loss {self.loss:.3f}{self.validation} {self.unit}"
+        text += f"  {step * batch / max(seconds, 1e-9):,.0f}/s  lr {lr:.0e}"
         by_steps = step / self.max_steps if self.max_steps else 0.0
         by_time = seconds / self.max_time if self.max_time else 0.0
         self.bar.update(self.task, completed=min(1.0, max(by_steps, by_time)), text=text)
 
     def validated(self, record: dict[str, float], best: dict[str, float]) -> None:
         """After a validation."""
-        self.validation = f"  validation {best['validation']:.3f}"
+        self.validation = f" ({best['validation']:.3f})"
         if self.shown and self.bar is None:
             print(  # noqa: T201 -- the plain form of the progress bar
-                f"step {record['step']:>6}  epoch {record['epoch']:>7.2f}  "
-                f"{record['seconds']:>6.0f} s  training {record['train']:.3f}  validation "
-                f"{record['validation']:.3f} {self.unit}  lr {record['lr']:.1e}",
+                f"step {record['step']:>6,}  {record['seconds']:>5.0f} s  "
+                f"training {record['train']:>7.3f}  validation {record['validation']:>7.3f} "
+                f"{self.unit}  lr {record['lr']:.0e}",
                 flush=True,
             )
 
