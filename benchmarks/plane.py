@@ -16,7 +16,7 @@ from contenders import OURS, Contender, build
 from pushforward.data import make_toy
 from pushforward.data.toy import two_moons_log_density
 from pushforward.training.average import WeightAverage
-from report import Report, Variant, figure, mean_and_error, table
+from report import Report, Variant, figure, mean_and_error, table, with_error
 
 __all__ = ["Plan", "inverse", "moons", "sharp", "train_moons"]
 
@@ -160,10 +160,10 @@ def moons(trained: Moons) -> Report:
                 name,
                 str(len(runs)),
                 figure(float(np.nanmean([run.nll for run in runs]))),
-                f"{figure(mean)} ± {figure(error)}",
+                with_error(mean, error),
                 figure(float(gap.max())),
                 str(len(gap) - len(good)),
-                "" if name == OURS else f"{figure(paired, sign=True)} ± {figure(paired_error)}",
+                "" if name == OURS else with_error(paired, paired_error, sign=True),
                 f"{seconds:.1f}",
             ]
         )

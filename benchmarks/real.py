@@ -17,7 +17,7 @@ import torch
 import pushforward
 from pushforward.layers import Dequantize
 from pushforward.training.settings import FitConfig
-from report import Report, Variant, figure, mean_and_error, table
+from report import Report, Variant, figure, mean_and_error, table, with_error
 
 __all__ = ["digits", "power"]
 
@@ -45,7 +45,7 @@ def power(seconds: float, seeds: int, variants: tuple[Variant, ...]) -> Report |
         entry: dict[str, Any] = {"seconds": took}
         for split, values in scores.items():
             mean, error = mean_and_error(values)
-            cells += [f"{figure(mean, 3)} ± {figure(error, 3)}", figure(np.median(values), 3)]
+            cells += [with_error(mean, error, 3), figure(np.median(values), 3)]
             cells.append(figure(float(values.min()), 1))
             entry[split] = {
                 "mean": mean,
@@ -177,7 +177,7 @@ def digits(seconds: float, model: Path | None, variants: tuple[Variant, ...]) ->
                 name,
                 figure(held_out.mean()),
                 figure(test.mean()),
-                f"{figure(difference, sign=True)} ± {figure(error)}",
+                with_error(difference, error, sign=True),
                 "-" if math.isnan(took) else f"{took:.0f}",
             ]
         )

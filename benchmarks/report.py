@@ -15,7 +15,7 @@ import torch
 
 from contenders import PEERS, version
 
-__all__ = ["Report", "Variant", "figure", "mean_and_error", "table", "variants"]
+__all__ = ["Report", "Variant", "figure", "mean_and_error", "table", "variants", "with_error"]
 
 
 @dataclass
@@ -97,6 +97,12 @@ def figure(value: float, digits: int = 4, sign: bool = False) -> str:
     if digits == 0:
         return f"{value:.1e}"
     return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def with_error(value: float, error: float, digits: int = 4, sign: bool = False) -> str:
+    """``0.0445 ± 0.0054``; without the error where one value has none."""
+    text = figure(value, digits, sign)
+    return f"{text} ± {figure(error, digits)}" if np.isfinite(error) else text
 
 
 def mean_and_error(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

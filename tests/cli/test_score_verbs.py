@@ -163,7 +163,8 @@ def test_mistakes_of_encode(here, moons_model, conditional_model):
 
 def test_eval_of_the_built_in_set(here, digits_model):
     text = succeeds("eval", digits_model, "--json", "e.json")
-    assert text.startswith(f"{digits_model} on the test part of digits\n")
+    heading = " ".join(text.split()).startswith(f"{digits_model} on the test part of digits ")
+    assert heading  # wherever a long path makes the line break
     assert "bits/dim" in text
     told = json.loads(Path("e.json").read_text())
     assert (told["data"], told["split"], told["events"]) == ("digits", "test", 180)

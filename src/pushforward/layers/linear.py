@@ -167,7 +167,9 @@ class LULinear(Layer):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Multiply."""
         lower, upper = self._factors(x.dtype)
-        z = _apply_matrix((lower @ upper).index_select(0, self.order), x)
+        with torch.autocast(x.device.type, enabled=False):
+            matrix = lower @ upper
+        z = _apply_matrix(matrix.index_select(0, self.order), x)
         return z, constant_log_det(x, self.log_diagonal.sum() * _pixels(x))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -216,7 +216,7 @@ def recalibrate(
         for each ``FlowBatchNorm`` by name, the largest change of its standard deviation as a
         factor (1.0 is no drift).
     """
-    was_training = flow.training
+    modes = {module: module.training for module in flow.modules()}
     norms = {n: m for n, m in flow.named_modules() if isinstance(m, FlowBatchNorm)}
     inside = {id(norm.moments) for norm in norms.values()}
     others = [m for m in flow.modules() if isinstance(m, RunningMoments) and id(m) not in inside]
@@ -233,9 +233,11 @@ def recalibrate(
             finally:
                 norm.moments.finish_exact()
             after = norm.moments.estimate()[1] + norm.eps
-            drift[name] = float((after / before).log().abs().max().mul(0.5).exp())
+            change = torch.where(norm.count > 0, (after / before).log().abs(), 0)
+            drift[name] = float(change.max().mul(0.5).exp())
     finally:
-        flow.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     return drift
 
 

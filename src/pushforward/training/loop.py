@@ -19,13 +19,13 @@ from ..layers import FlowBatchNorm, recalibrate
 from ..layers.dequantize import Dequantize
 from ..models.settings import checked
 from ..scoring import batch_for, in_unit, score
+from ..threads import training_threads
 from .augment import augment
 from .average import WeightAverage
 from .events import Events, training_events
 from .history import Run
 from .progress import Progress
 from .settings import FitConfig
-from .threads import cpu_threads
 
 __all__ = ["fit"]
 
@@ -67,7 +67,7 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         loop = _Loop(flow, config, train, validation, progress)
-        with cpu_threads(flow, *train.first(loop.batch_size).all(), config.threads) as threads:
+        with training_threads(flow, *train.first(loop.batch_size).all(), config.threads) as threads:
             loop.result.settings["threads"] = threads
             return loop.run()
 

@@ -16,6 +16,7 @@ from ...checks import check_context, check_events
 from ...errors import InputError
 from ...flow import Flow
 from ...layers import Chain, Dequantize
+from ...threads import few_threads
 from .accuracy import inverse_checks, log_det_checks
 from .case import Case
 from .layerwise import inspect_layers
@@ -79,7 +80,8 @@ def verify(
     for name, number in (("events", events), ("directions", directions)):
         if number is not None and number < 1:
             raise InputError(f"verify: {name} must be at least 1; got {number}.")
-    with torch.inference_mode(False), torch.no_grad(), _quiet_random_state(flow, seed):
+    quiet = _quiet_random_state(flow, seed)
+    with torch.inference_mode(False), torch.no_grad(), quiet, few_threads(flow, events or 32):
         case, source = _case(flow, x, context, events, directions, seed)
         checks = inverse_checks(case)
         checks += log_det_checks(case)
