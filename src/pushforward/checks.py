@@ -71,17 +71,17 @@ def check_context(context: Any, *, name: str, size: int, rows: int | None) -> Te
 
 
 def _as_tensor(x: Any, name: str) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    try:
-        x = np.asarray(x)
-        if x.dtype in (np.uint16, np.uint32):  # torch knows these types but computes little on them
-            x = x.astype(np.int64)
-        return torch.as_tensor(x if x.flags.writeable else x.copy())
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"{name} takes a tensor or an array of numbers; got {type(x).__name__}."
-        ) from None
+    if not isinstance(x, Tensor):
+        try:
+            array = np.asarray(x)
+            # torch takes no foreign byte order, no negative strides and no read-only memory
+            x = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(
+                f"{name} takes a tensor or an array of numbers; got {type(x).__name__}."
+            ) from None
+    # torch knows these types but computes little on them
+    return x.long() if x.dtype in (torch.uint16, torch.uint32, torch.uint64) else x
 
 
 def _shape_message(name: str, shape: tuple[int, ...], given: tuple[int, ...]) -> str:

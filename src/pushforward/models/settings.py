@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -40,8 +41,12 @@ def validation_message(error: pydantic.ValidationError, what: str, known: Sequen
 
 def event_shape(shape: Any, what: str) -> tuple[int, ...]:
     """``(D,)`` or ``(C, H, W)`` from an int, a list or a tuple, all sizes at least 1."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if len(sizes) not in (1, 3) or not all(isinstance(s, int) and s >= 1 for s in sizes):
+    try:
+        given = [shape] if isinstance(shape, int) else shape
+        sizes = tuple(operator.index(size) for size in given)
+    except TypeError:  # no sequence, or of something else than integers
+        sizes = ()
+    if len(sizes) not in (1, 3) or min(sizes) < 1:
         raise InputError(
             f"{what} takes a shape (D,) for rows or (C, H, W) for images, each at least 1; got "
             f"{shape!r}."
