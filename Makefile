@@ -29,7 +29,7 @@ demo: $(READY)
 
 test: $(READY) lint
 	@echo "==> Tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 slow: $(READY)
 	@echo "==> Long tests"

@@ -257,6 +257,7 @@ def test_scores_in_batches_are_the_scores():
     tighter = score(flow, v, c, batch_size=5, samples=3)
     assert np.allclose(tighter, -4 * LN2 * flow.bits_per_dim(v, c, samples=3).detach(), atol=1e-10)
     assert score(flow, v[:0], c[:0]).shape == (0,)
+    assert np.allclose(score(flow, v, [0.5], batch_size=5), score(flow, v, [[0.5]] * 23))
 
 
 # Sampling --------------------------------------------------------------------------------------
@@ -329,8 +330,11 @@ def test_a_context_is_one_vector_for_all_or_one_row_for_each():
     mixed = flow.sample(4, seed=0, context=given)
     assert torch.allclose(mixed[[0, 2, 3]], single[[0, 2, 3]])
     assert not torch.allclose(mixed[1], single[1])
-    chunked = flow.sample(4, seed=0, context=given, chunk=3)
-    assert torch.allclose(chunked[:3], mixed[:3])
+    given = torch.randn(7, 2)
+    chunked = flow.sample(7, seed=0, context=given, chunk=3)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.cat([flow.base.sample(n, generator=generator) for n in (3, 3, 1)])
+    assert torch.allclose(flow.encode(chunked, given), z), "each chunk has its own rows"
     assert torch.allclose(flow.log_prob(single, vector), flow.log_prob(single, [vector] * 4))
     z = flow.encode(single, vector)
     assert torch.allclose(flow.decode(z, np.array(vector)), single)

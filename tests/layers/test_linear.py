@@ -53,10 +53,12 @@ def test_a_rotation_made_in_float32_is_orthogonal_to_all_digits_in_float64(size)
 
 
 def test_rotations_are_drawn_from_the_haar_measure():
-    # Each entry squared of a Haar matrix of size n is Beta(1/2, (n - 1)/2), at both signs alike.
-    entries = np.array([Rotation(3, seed).matrix[i, j] for seed in range(400) for i, j in [(0, 2)]])
-    assert scipy.stats.kstest(entries**2, scipy.stats.beta(0.5, 1).cdf).pvalue > 1e-3
-    assert scipy.stats.binomtest(int((entries > 0).sum()), 400).pvalue > 1e-3
+    # Each entry squared of a Haar matrix of size 3 is Beta(1/2, 1), and both signs are alike.
+    entries = np.array([Rotation(3, seed).matrix.numpy() for seed in range(400)])
+    for i, j in [(0, 0), (0, 2), (1, 0), (2, 2)]:
+        values = entries[:, i, j]
+        assert scipy.stats.kstest(values**2, scipy.stats.beta(0.5, 1).cdf).pvalue > 1e-3
+        assert scipy.stats.binomtest(int((values > 0).sum()), 400).pvalue > 1e-3
 
 
 def test_a_rotation_does_not_touch_the_global_random_state():

@@ -136,6 +136,7 @@ class FlowBatchNorm(Layer):
         over = tuple(range(1, kept.ndim))
         count = (~kept).sum(over, keepdim=True) if over else (~kept).long()
         self.register_buffer("count", count, persistent=False)
+        self.most = int(count.max())  # a plain number: no wait for a GPU, no break in a graph
         self.average, self.eps = average, eps
         self.moments = RunningMoments(_per_channel(self.shape), rate)
 
@@ -160,7 +161,7 @@ class FlowBatchNorm(Layer):
             raise _Collected
         if not self.training or x.shape[0] == 0:
             return self.moments.estimate()
-        if self.average == "batch" and x.shape[0] * int(self.count.max()) < 2:
+        if self.average == "batch" and x.shape[0] * self.most < 2:
             raise InputError(
                 "FlowBatchNorm got a batch of one row in training, which has no variance. Use "
                 "larger batches, average='running', or ActNorm."

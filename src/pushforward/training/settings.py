@@ -19,9 +19,10 @@ def seconds(value: Any) -> Any:
     """A time such as ``90``, ``"90s"``, ``"15m"``, ``"1h30m"`` or ``"7d"`` in seconds."""
     if not isinstance(value, str):
         return value
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip().lower())
-    if not parts or re.sub(r"[\d.\ssmhd]", "", value.strip().lower()):
+    text = value.strip().lower()
+    if not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", text):
         raise ValueError("give a time such as 90s, 15m, 1h30m or 7d")
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
@@ -39,7 +40,7 @@ class FitConfig:
     """Seconds, or a text such as 90s, 15m, 1h30m; training and validation together."""
     batch_size: int | None = Field(default=None, ge=1)
     """Images 32 (64 for fewer than 10,000), rows 512; never more than there are."""
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=4e-3, gt=0)
     """Adam's learning rate, after the warm-up."""
     warmup: int = Field(default=100, ge=0)
     """Steps over which the rate rises from 0."""
