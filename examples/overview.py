@@ -20,7 +20,7 @@ def main(path: str = "docs/overview.png") -> None:
     """Train both flows and draw the three panels."""
     digits = pf.RealNVP((1, 8, 8), levels=17, dropout=0.2)
     pf.fit(digits, "digits", max_time=60, shift=0.3)
-    grid = image_grid(digits.sample(64, temperature=0.9, seed=2).numpy(), levels=17)
+    grid = image_grid(digits.sample(36, seed=2).numpy(), levels=17)
 
     moons = pf.open_data("two-moons")
     flow = pf.RealNVP((2,), couplings=8, width=64)
@@ -34,13 +34,15 @@ def main(path: str = "docs/overview.png") -> None:
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.45, 1])
-    left.imshow(grid, interpolation="nearest")
-    left.set_title("samples")
+    left.imshow(grid)
+    left.set_title("digits that nobody wrote")
     left.axis("off")
     extent = (axis_x[0], axis_x[-1], axis_y[0], axis_y[-1])
     middle.imshow(density, origin="lower", extent=extent, cmap="magma", aspect="auto")
     middle.set_title("density learned from two moons")
-    upper = moons.test[:, 1] > 0.25
+    to_upper = np.abs(np.hypot(moons.test[:, 0], moons.test[:, 1]) - 1)
+    to_lower = np.abs(np.hypot(moons.test[:, 0] - 1, moons.test[:, 1] - 0.5) - 1)
+    upper = to_upper < to_lower
     for part, colour in ((upper, "C0"), (~upper, "C1")):
         right.plot(latent[part, 0], latent[part, 1], ".", ms=2, color=colour)
     right.set(title="the same data, encoded", aspect="equal", xlim=(-4, 4), ylim=(-4, 4))

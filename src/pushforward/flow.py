@@ -16,7 +16,7 @@ from .bases import Base, StandardNormal
 from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
-from .layers import Chain, Dequantize, Layer, Shape
+from .layers import Chain, Dequantize, Layer, Shape, Standardize
 from .storage import Saved, write_model
 
 __all__ = ["Flow"]
@@ -291,7 +291,13 @@ class Flow(nn.Module):
         if check:
             x = check_events(x, name=self.name, shape=self.shape, levels=self.levels)
             context = check_context(context, name=self.name, size=self.context, rows=len(x))
-        x = x.to(self.device) if self.levels is not None else x.to(self.device, self.dtype)
+        x = x.to(self.device)
+        # Integers go to Dequantize as they are. Float64 goes to Standardize as it is: timestamps
+        # differ only in digits that float32 has not.
+        first = self.chain[0] if len(self.chain) else None
+        wide = x.dtype == torch.float64 and isinstance(first, Standardize)
+        if self.levels is None and not wide:
+            x = x.to(self.dtype)
         return x, None if context is None else context.to(self.device, self.dtype)
 
     def _check_draw(self, n: int, temperature: float, context: Any) -> Tensor | None:

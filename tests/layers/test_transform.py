@@ -8,7 +8,7 @@ import scipy.special
 import scipy.stats
 import torch
 
-from pushforward import InputError
+from pushforward import Flow, InputError
 from pushforward.layers import Logit, Standardize
 
 alphas = pytest.mark.parametrize("alpha", [0.05, 1e-5])
@@ -137,3 +137,14 @@ def test_an_offset_of_a_million_costs_no_more_than_the_digits_it_takes():
 def test_standardize_fits_its_own_shape_only():
     with pytest.raises(InputError, match=r"built for events of shape \(3,\); got \(4,\)"):
         Standardize((3,)).output_shape((4,))
+
+
+def test_standardise_keeps_the_digits_that_float32_has_not():
+    """Timestamps a second apart stay apart; in float32 they would share a grid of 128 seconds."""
+    seconds = 1.6e9 + torch.arange(300, dtype=torch.float64)[:, None]
+    flow = Flow((1,), [Standardize((1,))])
+    flow.initialise(seconds)
+    z = flow.encode(seconds)
+    assert z.dtype == torch.float32
+    assert len(z.unique()) == 300
+    assert abs(float(z.std(correction=0)) - 1) < 1e-5

@@ -23,7 +23,7 @@ class Dequantize(Layer):
 
     The flow's log_prob is then one draw of this lower bound on a discrete log-probability, so
     ``exact`` is False. The noise is hashed from the integers and ``seed`` (see ``noise.py``): in
-    evaluation it is the same at every call, in training mode the seed moves on at each call.
+    evaluation it is the same at every call; in training mode every pass has its own.
     ``inverse`` is :math:`v = \lfloor L x \rfloor`, clipped to the levels.
 
     Shapes: v ``(N, *shape)`` with integers 0 to L-1 (of any dtype), x ``(N, *shape)``.
@@ -35,6 +35,7 @@ class Dequantize(Layer):
 
     exact = False
     seed: Tensor
+    passes: Tensor
     anchor: Tensor
 
     def __init__(self, levels: int = 256) -> None:
@@ -43,18 +44,21 @@ class Dequantize(Layer):
             raise InputError(f"Dequantize needs at least 2 levels; got {levels}.")
         self.levels = levels
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64), persistent=False)
         # Integers have no float type of their own: the output takes that of this buffer.
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integers to reals in (0, 1)."""
         dtype = torch.promote_types(self.anchor.dtype, torch.float32)
+        seed = self.seed
         if self.training:
-            self.seed.add_(1)
+            self.passes.add_(1)
+            seed = -(seed + self.passes)  # below 0, where no evaluation looks
         # v + u must be exact, with digits to spare for the way back: 2^21 (float32) or 2^44 steps.
         digits = 44 if dtype == torch.float64 else 21
         bits = max(6, digits - math.ceil(math.log2(self.levels)))
-        noise = content_noise(x, self.seed, bits, dtype)
+        noise = content_noise(x, seed, bits, dtype)
         log_det = -math.log(self.levels) * math.prod(x.shape[1:])
         z = (x.to(dtype) + noise) / self.levels
         return z, constant_log_det(z, log_det)
@@ -69,14 +73,13 @@ class Dequantize(Layer):
     def draws(self) -> Iterator[Callable[[], object]]:
         """For several draws at the same events: gives what moves on to the next noise.
 
-        Afterwards the seed is what it was; in training mode it moves on by itself.
+        Afterwards the seed is what it was.
         """
         start = self.seed.clone()
         try:
-            yield lambda: None if self.training else self.seed.add_(1)
+            yield lambda: self.seed.add_(1)
         finally:
-            if not self.training:
-                self.seed.copy_(start)
+            self.seed.copy_(start)
 
     def extra_repr(self) -> str:
         """Show the number of levels."""

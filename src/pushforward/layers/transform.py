@@ -79,7 +79,8 @@ class Standardize(Layer):
 
     .. math:: z = (x - \mu) / \sigma, \qquad \log|\det| = -\sum_i \log \sigma_i
 
-    It is fitted once; the state dict keeps the figures. A constant column is divided by 1.
+    It is fitted once; the state dict keeps the figures. A constant column is divided by 1. The
+    difference is taken in the precision of x, the result has that of the layer.
 
     Shapes: x, z ``(N, *shape)``; :math:`\mu, \sigma` of the event's shape; log_det ``(N,)``.
     """
@@ -97,8 +98,8 @@ class Standardize(Layer):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Standardise."""
-        z = (x - self.mean) * torch.exp(-self.log_std)
-        return z, constant_log_det(x, -self.log_std.sum())
+        z = ((x - self.mean) * torch.exp(-self.log_std)).to(self.mean.dtype)
+        return z, constant_log_det(z, -self.log_std.sum())
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo."""

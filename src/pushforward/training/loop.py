@@ -136,7 +136,6 @@ class _Loop:
         if any(isinstance(module, FlowBatchNorm) for module in flow.modules()):
             self._recalibrate()
         flow.eval()
-        self._seed_noise(0)  # as a flow that is loaded from a file has it
         flow.zero_grad(set_to_none=True)
         self.show.close(self.result)
         return self.result
@@ -148,13 +147,10 @@ class _Loop:
         flow.initialise(*self.train.take(index))
         if self.average is not None:  # initialise() has just written weights
             self.average = WeightAverage(flow, self.config.ema)
-        self._seed_noise(self.config.seed << 32)
-        flow.train()
-
-    def _seed_noise(self, seed: int) -> None:
-        for module in self.flow.modules():
+        for module in flow.modules():
             if isinstance(module, Dequantize):
-                module.seed.fill_(seed)
+                module.passes.fill_(self.config.seed << 32)
+        flow.train()
 
     def _steps(self) -> None:
         failures = 0
