@@ -48,7 +48,7 @@ class Flow(nn.Module):
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: int | Sequence[int],
         layers: Sequence[Layer],
         base: Base | None = None,
         *,
@@ -56,7 +56,13 @@ class Flow(nn.Module):
         name: str = "Flow",
     ) -> None:
         super().__init__()
-        self.shape: Shape = tuple(shape)
+        self.shape: Shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise InputError(
+                    f"a Flow is made of layers; got {type(layer).__name__}, which has no inverse. "
+                    f"Networks go inside a Coupling."
+                )
         self.chain = Chain(layers)
         self.latent_shape = self.chain.output_shape(self.shape)
         self.base = StandardNormal(self.latent_shape) if base is None else base
@@ -82,7 +88,12 @@ class Flow(nn.Module):
     @property
     def levels(self) -> int | None:
         """The number of integer levels of a discrete flow; None for a continuous one."""
-        return next((la.levels for la in self.chain if isinstance(la, Dequantize)), None)
+        return None if self._dequantize is None else self._dequantize.levels
+
+    @property
+    def _dequantize(self) -> Dequantize | None:
+        found = (module for module in self.chain.modules() if isinstance(module, Dequantize))
+        return next(found, None)
 
     @property
     def exact(self) -> bool:
@@ -150,7 +161,7 @@ class Flow(nn.Module):
         Raises:
             InputError: the flow is continuous; then use ``log_prob``, in nats.
         """
-        dequantize = next((la for la in self.chain if isinstance(la, Dequantize)), None)
+        dequantize = self._dequantize
         if dequantize is None:
             raise InputError(
                 f"{self.name} is a density of real numbers, for which bits/dim mean nothing: use "
@@ -199,6 +210,8 @@ class Flow(nn.Module):
         """
         context = self._check_draw(n, temperature, context)
         generator = self._generator(seed, generator)
+        if chunk is not None and chunk < 1:
+            raise InputError(f"chunk must be at least 1; got {chunk}.")
         chunk = chunk or min(4096, max(32, 2**18 // self.dims))
         parts = []
         with self.evaluating():
@@ -273,6 +286,11 @@ class Flow(nn.Module):
                 f"pushforward.models."
             )
         dtype = str(self.dtype).removeprefix("torch.")
+        if dtype not in ("float32", "float64"):
+            raise InputError(
+                f"{self.name} is in {dtype}, in which densities are too coarse to keep: save it as "
+                f"flow.float() or flow.double()."
+            )
         values = asdict(self.config)
         saved = Saved(self.config.family, values, dtype, self.facts, self.state_dict())
         parameters = sum(p.numel() for p in self.parameters())
@@ -301,8 +319,8 @@ class Flow(nn.Module):
         return x, None if context is None else context.to(self.device, self.dtype)
 
     def _check_draw(self, n: int, temperature: float, context: Any) -> Tensor | None:
-        if n < 0:
-            raise InputError(f"cannot draw {n} samples; give a number of at least 0.")
+        if not isinstance(n, int) or n < 0:
+            raise InputError(f"cannot draw {n} samples; give a whole number of at least 0.")
         if not (temperature >= 0 and math.isfinite(temperature)):
             raise InputError(f"temperature must be a number of at least 0; got {temperature}.")
         context = check_context(context, name=self.name, size=self.context, rows=n)

@@ -118,7 +118,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
-    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+    if not isinstance(config, dict) or type(config.get("format")) is not int:
         raise InputError(f"{folder} is not a pushforward model: its {_CONFIG} is of another kind.")
     if config["format"] > FORMAT:
         raise InputError(

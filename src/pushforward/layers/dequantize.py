@@ -40,8 +40,8 @@ class Dequantize(Layer):
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
-        if levels < 2:
-            raise InputError(f"Dequantize needs at least 2 levels; got {levels}.")
+        if not isinstance(levels, int) or levels < 2:
+            raise InputError(f"Dequantize needs a whole number of at least 2 levels; got {levels}.")
         self.levels = levels
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64), persistent=False)
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64), persistent=False)

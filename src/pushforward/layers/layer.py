@@ -97,7 +97,11 @@ class Chain(Layer):
 
 
 class Inverted(Layer):
-    """A layer turned round: its ``forward`` is the other's ``inverse``."""
+    """A layer turned round: its ``forward`` is the other's ``inverse``.
+
+    ``initialise`` leaves it as it is: what a layer reads off its input is defined for the way from
+    data to latent only.
+    """
 
     def __init__(self, layer: Layer, shape: Shape | None = None) -> None:
         super().__init__()

@@ -47,23 +47,29 @@ class ActNorm(Layer):
             self.pixels *= size
         self.register_buffer("initialised", torch.tensor(False))
         self._settled = False  # spares a look at the buffer, which on a GPU would wait for it
+        self._looked: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Shift, then scale."""
-        if self.training and not torch.compiler.is_compiling() and not self._settled:
-            self.initialise(x)
+        if self.training and not self._settled:
+            self._settle(x)
         z = (x + self.bias) * torch.exp(self.log_scale)
         return z, constant_log_det(x, self.log_scale.sum() * self.pixels)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Unscale, then unshift."""
+        if self.training and not self._settled:
+            self._settle(None)
         x = z * torch.exp(-self.log_scale) - self.bias
         return x, constant_log_det(z, -self.log_scale.sum() * self.pixels)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Standardise ``x``, unless a batch has been standardised before or ``x`` is empty."""
-        if bool(self.initialised):
+        """Standardise ``x``, unless a batch has been standardised before or ``x`` is empty.
+
+        What a mere look in training mode set, and no step has changed, gives way to this.
+        """
+        if bool(self.initialised) and not self._only_looked():
             self._settled = True
             return
         if x.numel() == 0:
@@ -72,15 +78,39 @@ class ActNorm(Layer):
         mean = x.double().mean(over).reshape_as(self.bias)
         deviation = x.double().std(over, correction=0).reshape_as(self.bias)
         # Relative to the mean: rounding alone makes a constant channel of size 1e6 "vary".
-        constant = deviation <= 1e-6 * (1 + mean.abs())
+        constant = deviation <= 1e-6 * mean.abs()
         self.bias.copy_(-mean)
         self.log_scale.copy_(torch.where(constant, 0.0, -deviation.clamp(min=1e-300).log()))
         self.initialised.fill_(True)
-        self._settled = True
+        self._settled, self._looked = True, None
+
+    @torch.no_grad()
+    def _settle(self, x: Tensor | None) -> None:
+        """In training mode the first forward pass initialises; other ways keep what there is.
+
+        A graph that is being compiled cannot look at the batch, and a flow that learns by its own
+        samples has none: a later pass must not overwrite what it has learned by then.
+        """
+        if torch.compiler.is_compiling():
+            self.initialised.fill_(True)
+        elif x is None:
+            self.initialised.fill_(True)
+            self._settled = True
+        elif not bool(self.initialised):
+            self.initialise(x)
+            self._looked = (self.bias.clone(), self.log_scale.clone()) if self._settled else None
+        else:
+            self._settled = True
+
+    def _only_looked(self) -> bool:
+        if self._looked is None:
+            return False
+        bias, log_scale = (value.to(self.bias) for value in self._looked)
+        return torch.equal(bias, self.bias) and torch.equal(log_scale, self.log_scale)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._settled = False
+        self._settled, self._looked = False, None
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -79,8 +82,11 @@ class Standardize(Layer):
 
     .. math:: z = (x - \mu) / \sigma, \qquad \log|\det| = -\sum_i \log \sigma_i
 
-    It is fitted once; the state dict keeps the figures. A constant column is divided by 1. The
-    difference is taken in the precision of x, the result has that of the layer.
+    It is fitted once; the state dict keeps the figures. A constant column is divided by 1.
+
+    The figures and the difference are float64 whatever the flow's type, since columns such as
+    timestamps differ only in digits that float32 has not; z has the flow's type. ``inverse`` gives
+    float64 where some :math:`|\mu|` is so far above :math:`\sigma` that float32 could not say x.
 
     Shapes: x, z ``(N, *shape)``; :math:`\mu, \sigma` of the event's shape; log_det ``(N,)``.
     """
@@ -88,23 +94,27 @@ class Standardize(Layer):
     mean: Tensor
     log_std: Tensor
     fitted: Tensor
+    anchor: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.register_buffer("mean", torch.zeros(self.shape))
-        self.register_buffer("log_std", torch.zeros(self.shape))
+        self.register_buffer("mean", torch.zeros(self.shape, dtype=torch.float64))
+        self.register_buffer("log_std", torch.zeros(self.shape, dtype=torch.float64))
         self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+        self._wide = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Standardise."""
-        z = ((x - self.mean) * torch.exp(-self.log_std)).to(self.mean.dtype)
-        return z, constant_log_det(z, -self.log_std.sum())
+        z = ((x.double() - self.mean) * torch.exp(-self.log_std)).to(self.anchor.dtype)
+        return z, constant_log_det(z, -self.log_std.sum().to(z.dtype))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo."""
-        x = z * torch.exp(self.log_std) + self.mean
-        return x, constant_log_det(z, self.log_std.sum())
+        x = z.double() * torch.exp(self.log_std) + self.mean
+        log_det = constant_log_det(z, self.log_std.sum().to(z.dtype))
+        return x if self._wide else x.to(z.dtype), log_det
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -113,10 +123,30 @@ class Standardize(Layer):
             return
         values = x.double()
         mean, std = values.mean(0), values.std(0, correction=0)
-        constant = std <= 1e-12 * (1 + mean.abs())
+        if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):
+            raise InputError(
+                "Standardize: the values are so large that their mean or spread is infinite. "
+                "Divide them by a power of ten first."
+            )
+        constant = values.amin(0) == values.amax(0)
         self.mean.copy_(mean)
         self.log_std.copy_(torch.where(constant, 0.0, std.clamp(min=1e-300).log()))
         self.fitted.fill_(True)
+        self._measure()
+
+    def _measure(self) -> None:
+        self._wide = bool((self.mean.abs() > 1e4 * self.log_std.exp()).any())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._measure()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Standardize:
+        """Go to another device, but not to another type."""
+        mean, log_std = self.mean, self.log_std
+        super()._apply(fn, recurse)
+        self.mean, self.log_std = mean.to(self.fitted.device), log_std.to(self.fitted.device)
+        return self
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""

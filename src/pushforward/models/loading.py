@@ -27,7 +27,14 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
             not of this library; says which file and what to do.
     """
     saved = read_model(directory)
-    flow = rebuild(saved.family, saved.config).to(getattr(torch, saved.dtype))
+    try:
+        flow = rebuild(saved.family, saved.config).to(getattr(torch, saved.dtype))
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{directory} describes a model that cannot be built ({error}); it was altered."
+        ) from error
     path = Path(directory) / "model.safetensors"
     expected = flow.state_dict()
     for key in sorted(expected.keys() ^ saved.weights.keys()):

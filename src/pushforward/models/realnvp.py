@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ..bases import Base, Logistic, StandardNormal
@@ -48,7 +48,7 @@ class RealNVPConfig:
 
     family: ClassVar[str] = "realnvp"
 
-    shape: tuple[int, ...]
+    shape: tuple[PositiveInt, ...]
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
     context: int = Field(default=0, ge=0)
@@ -71,7 +71,7 @@ class RealNVPConfig:
     alpha: float | None = Field(default=None, gt=0, lt=0.5)
     """Squash before the logit; None lets the data choose when training begins."""
     base: Literal["normal", "logistic"] = "normal"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights and of fixed permutations."""
 
 
@@ -193,10 +193,10 @@ def _image_layers(config: RealNVPConfig) -> list[Layer]:
         scales = min(len(possible), max(2, sum(side >= 4 for side in possible)))
     if scales > len(possible):
         _, height, width = config.shape
+        way = f"Ask for scales={len(possible)} or fewer" if possible else "Leave scales out"
         raise InputError(
             f"RealNVP cannot make {scales} scales of {height}x{width} images: their sides can be "
-            f"halved {len(possible)} times before one is odd or 1. Ask for scales={len(possible)} "
-            f"or fewer, or pad the images."
+            f"halved {len(possible)} times before one is odd or 1. {way}, or pad the images."
         )
     return _scale(config, config.shape, scales, 0)
 

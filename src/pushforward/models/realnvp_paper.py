@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ..elementwise import Affine, LearnedTanh
@@ -41,7 +41,7 @@ class RealNVPPaperConfig:
 
     family: ClassVar[str] = "realnvp-paper"
 
-    shape: tuple[int, ...] = (3, 32, 32)
+    shape: tuple[PositiveInt, ...] = (3, 32, 32)
     levels: int = Field(default=256, ge=2)
     context: int = Field(default=0, ge=0)
     scales: int = Field(default=2, ge=1)
@@ -53,7 +53,7 @@ class RealNVPPaperConfig:
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     average: Literal["batch", "running"] = "batch"
     """Moments of the output batch norm in training; "running" is the paper's appendix E."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 def realnvp_paper(**options: Any) -> Flow:

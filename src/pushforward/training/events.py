@@ -32,9 +32,12 @@ class Events:
         """Every event."""
         return self.x, self.context
 
-    def first(self, n: int) -> Events:
-        """The first n."""
-        return Events(self.x[:n], None if self.context is None else self.context[:n])
+    def some(self, n: int, seed: int = 0) -> Events:
+        """At most n of them, drawn by the seed: files are often sorted by class."""
+        if n >= len(self):
+            return self
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return Events(*self.take(order[:n].sort().values))
 
 
 def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:

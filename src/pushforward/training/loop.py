@@ -63,11 +63,13 @@ def fit(
     config = checked(FitConfig, options, "fit")
     if config.device is not None:
         flow.to(_device(config.device))
+    if (config.shift or config.flip) and len(flow.shape) != 3:
+        raise InputError(f"shift and flip are for images; {flow.name} is over rows.")
     train, validation = training_events(flow, data, context)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         loop = _Loop(flow, config, train, validation, progress)
-        with training_threads(flow, *train.first(loop.batch_size).all(), config.threads) as threads:
+        with training_threads(flow, *train.some(loop.batch_size).all(), config.threads) as threads:
             loop.result.settings["threads"] = threads
             return loop.run()
 
@@ -81,7 +83,7 @@ class _Loop:
         self.flow, self.config, self.train = flow, config, train
         images = len(flow.shape) == 3
         cap = config.validate_on or (1_000 if images else 20_000)
-        self.validation = validation.first(cap)
+        self.validation = validation.some(cap)
         default = (32 if len(train) >= 10_000 else 64) if images else 512
         self.batch_size = min(config.batch_size or default, len(train))
         per_epoch = math.ceil(len(train) / self.batch_size)
@@ -161,10 +163,13 @@ class _Loop:
             if not math.isfinite(loss):
                 failures += 1
                 if failures >= 20:
+                    kept = "no step was of use"
+                    if self.best_state is not None:
+                        kept = "the best weights so far are kept"
                     raise NumericalError(
-                        f"the loss was NaN or infinite 20 times running at step {self.step}. The "
-                        f"best weights so far are kept; try a lower lr (now {self.config.lr:g}) or "
-                        f"a smaller clip (now {self.clip:g})."
+                        f"the loss was NaN or infinite 20 times running at step {self.step}; "
+                        f"{kept}. Try a lower lr (now {self.config.lr:g}) or a smaller clip (now "
+                        f"{self.clip:g}), and look at the data for extreme values."
                     )
                 continue
             failures = 0
@@ -266,7 +271,7 @@ class _Loop:
             self.flow.load_state_dict(self.best_state)
 
     def _recalibrate(self) -> None:
-        events = self.train.first(2_000)
+        events = self.train.some(2_000)
         step = batch_for(self.flow)
         index = torch.arange(len(events))
         recalibrate(self.flow, [events.take(part) for part in index.split(step)])

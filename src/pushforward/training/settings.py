@@ -62,7 +62,7 @@ class FitConfig:
     """Share of training images moved by up to one pixel in each direction."""
     flip: bool = False
     """Mirror half of the training images left to right."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the data's order, augmentation, noise and dropout."""
     device: str | None = None
     """Such as cpu or cuda; where the flow is, if not given."""
