@@ -1,4 +1,4 @@
-"""What flows read off data: once, whatever was looked at first, and in spite of the data's order."""
+"""What flows read off data: once, whatever was looked at first, whatever the order of the data."""
 
 import numpy as np
 import pytest

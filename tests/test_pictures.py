@@ -52,3 +52,11 @@ def test_rows_of_any_width_are_drawn(columns, tmp_path):
     scatter_rows(tmp_path / "plot.png", rows, rows + 1)
     with Image.open(tmp_path / "plot.png") as picture:
         assert picture.width > 300
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("columns", [2, 3])
+def test_names_in_scripts_that_the_font_lacks(columns, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(50, columns))
+    scatter_rows(tmp_path / "plot.png", rows, columns=["数", "년", "ก"][:columns])
+    assert (tmp_path / "plot.png").exists()

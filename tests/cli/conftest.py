@@ -63,6 +63,12 @@ def conditional_model(tmp_path_factory):
     return out
 
 
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    """Whatever the terminal that runs the tests."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty current directory."""

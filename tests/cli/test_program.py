@@ -128,7 +128,7 @@ main()
 
 def test_names_that_the_terminal_cannot_print(tmp_path):
     path = tmp_path / "größe.csv"
-    path.write_text("höhe,数\n" + "1,2\n" * 20, encoding="utf-8")
+    path.write_text("höhe,数\n" + "1,2\n3,4\n" * 20, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pushforward", "data", str(path)],
         env={**os.environ, "PYTHONIOENCODING": "latin-1"},

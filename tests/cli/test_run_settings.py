@@ -33,6 +33,11 @@ def test_a_limit_replaces_all_limits_of_weaker_levels():
     assert both.fit == {"max_time": 5}
 
 
+def test_a_weaker_limit_is_checked_before_it_is_dropped():
+    levels = {"fit": {"max_time": "soon"}}, {"fit": {"max_steps": 3}}
+    assert message(*levels).startswith("fit.max_time = 'soon' will not do: give a time such as")
+
+
 def test_seed_is_of_the_weights_and_of_the_training():
     asked = plan([SOURCE, {"model": {"seed": 1}, "fit": {"seed": 1}}], 7)
     assert asked.model["seed"] == asked.fit["seed"] == 7
@@ -49,6 +54,9 @@ def test_seed_is_of_the_weights_and_of_the_training():
         ({"sauce": "digits"}, "sauce is not a setting; did you mean source?"),
         ({"zzz": 1}, "zzz is not a setting; the sections are model, fit and data"),
         ({"fit": {"qqqqqq": 1}}, "fit.qqqqqq is not a setting; fit has epochs, max_steps"),
+        ({"modle": {"a": 1}}, "modle.a is not a setting; did you mean model?"),
+        ({"modle": {"width": 1}}, "modle.width is not a setting; did you mean model.width?"),
+        ({"modle": 1}, "modle is not a setting; did you mean model?"),
         ({7: 1}, "7 is not a setting"),
         ({"fit": 3}, "fit = 3 will not do: fit is a section, with settings such as fit.epochs"),
         ({"model": "realnvp"}, "model = 'realnvp' will not do: model is a section"),

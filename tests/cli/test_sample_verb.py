@@ -45,6 +45,37 @@ def test_images_as_an_array(here, digits_model):
     assert (x == load(digits_model).sample(5, seed=3).numpy()).all()
 
 
+@pytest.mark.parametrize(("channels", "levels"), [(1, 256), (3, 256), (3, 17), (1, 2)])
+def test_images_as_parquet_come_back(channels, levels, here):
+    from pushforward import RealNVP, open_data
+
+    RealNVP((channels, 4, 6), levels=levels, couplings=2, width=4).save("model")
+    text = succeeds("sample", "model", "-n", 12, "-o", "x.parquet", "--seed", 3)
+    assert text == "12 samples written to x.parquet\n"
+    wanted = load("model").sample(12, seed=3).numpy()
+    data = open_data("x.parquet", levels=levels, fractions=(0, 0))
+    assert (data.levels, data.kind) == (levels, "images")
+    assert (data.train == wanted).all()
+    cells = pd.read_parquet("x.parquet")["image"]
+    assert [cell["path"] for cell in cells] == [f"{i:05d}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "levels", "said"),
+    [
+        (2, 256, "1 or 3 channels, as PNG; those of this model have 2. Give a name that ends in"),
+        (1, 1000, "8 bits, as PNG; those of this model are of 1,000 levels. Give a name"),
+        (1, None, "8 bits, as PNG; those of this model are real numbers. Give a name"),
+    ],
+)
+def test_images_that_png_cannot_hold(channels, levels, said, here):
+    from pushforward import RealNVP
+
+    RealNVP((channels, 4, 4), levels=levels, couplings=2, width=4).save("model")
+    assert said in fails("sample", "model", "-o", "x.parquet")
+    assert not Path("x.parquet").exists()
+
+
 def test_rows_as_tables(here, table_model):
     wanted = load(table_model).sample(7, seed=0, temperature=0.5).numpy()
     common = ["sample", table_model, "-n", 7, "--seed", 0, "--temperature", 0.5, "-o"]
@@ -74,9 +105,9 @@ def test_columns_without_names(here):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "x.csv"], "cannot tell the format of x.csv by its name: it should end in .png or "
-         ".npy, or name a folder/."),
-        (["-o", "x.jpg"], "cannot tell the format of x.jpg by its name: it should end in .png or "),
+        (["-o", "x.csv"], "cannot tell the format of x.csv by its name: it should end in .png, "
+         ".npy or .parquet, or name a folder/."),
+        (["-o", "x.jpg"], "cannot tell the format of x.jpg by its name: it should end in .png, "),
         (["-o", ""], "an empty name names a folder"),
         (["-n", "0"], "-n takes a whole number from 1; got 0."),
         (["--columns", "0"], "--columns takes a whole number from 1; got 0."),

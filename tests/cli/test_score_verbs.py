@@ -62,6 +62,98 @@ def test_scores_are_printed_without_a_file(here, digits_model, moons_model):
     assert list(here.iterdir()) == []
 
 
+@pytest.fixture
+def holes(here):
+    """A table of 200 rows; those that lack values, two whole batches of fifty among them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    lacking = np.zeros(200, bool)
+    lacking[[3, 7, *range(50, 100), 199, *range(100, 150)]] = True
+    x[lacking, rng.integers(0, 2, lacking.sum())] = np.nan
+    pd.DataFrame(x, columns=["x0", "x1"]).to_csv("holes.csv", index=False)
+    return lacking
+
+
+@pytest.mark.usefixtures("in_small_batches")
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_incomplete_rows_keep_their_place(suffix, holes, moons_model):
+    flow, out, read = load(moons_model), f"out.{suffix}", getattr(pd, f"read_{suffix}")
+    x = pd.read_csv("holes.csv").to_numpy(np.float32)
+    text = succeeds("score", moons_model, "holes.csv", "-o", out)
+    assert text == f"97 scores written to {out}\n103 rows with missing values have no score\n"
+    table = read(out)
+    assert (table["row"] == np.arange(200)).all()
+    assert (table["log_prob"].isna() == holes).all()
+    np.testing.assert_allclose(table["log_prob"][~holes], log_prob(flow, x[~holes]), rtol=1e-5)
+    text = succeeds("encode", moons_model, "holes.csv", "-o", out)
+    assert text.endswith("103 rows with missing values have no latent\n")
+    z = read(out).to_numpy()
+    succeeds("encode", moons_model, "holes.csv", "-o", "z.npy")
+    for latents in (z, np.load("z.npy")):
+        assert (np.isnan(latents).all(axis=1) == holes).all()
+        wanted = flow.encode(x[~holes]).detach()
+        np.testing.assert_allclose(latents[~holes], wanted, rtol=1e-4, atol=1e-5)
+    if suffix == "parquet":
+        assert read(out).isna().sum().tolist() == [103, 103]
+
+
+def test_incomplete_rows_are_printed_without_a_score(holes, moons_model):
+    lines = succeeds("score", moons_model, "holes.csv").splitlines()
+    assert lines[4].split() == ["3", "-"]
+    assert lines[-1] == "103 rows with missing values have no score"
+    assert "nan" not in " ".join(lines)
+    Path("one.csv").write_text("x0,x1\n1,2\n3,\n")
+    lines = succeeds("score", moons_model, "one.csv").splitlines()
+    assert lines[-1] == "1 row with missing values has no score"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_files_of_a_folder_of_images_are_named(suffix, here):
+    from PIL import Image
+
+    from pushforward import RealNVP
+
+    x = open_data("digits").test[:12]
+    for i, image in enumerate(x):
+        path = Path("photos", "odd" if i % 2 else "even", f"{i}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(path)
+    flow, read = RealNVP((1, 8, 8), levels=256), getattr(pd, f"read_{suffix}")
+    flow.eval().save("model")
+    out = f"out.{suffix}"
+    succeeds("encode", "model", "photos", "-o", out)
+    table = read(out)
+    assert list(table) == ["file", *(f"z{i}" for i in range(64))]
+    assert table["file"][1] == "even/2.png"
+    order = [int(Path(name).stem) for name in table["file"]]
+    assert sorted(order) == list(range(12))
+    wanted = flow.encode(x[order]).detach().reshape(12, 64)
+    np.testing.assert_allclose(table.iloc[:, 1:], wanted, rtol=1e-3, atol=1e-4)
+    succeeds("score", "model", "photos", "-o", out)
+    assert list(read(out)) == ["row", "file", "log_prob", "bits_per_dim"]
+    assert list(read(out)["file"]) == list(table["file"])
+    succeeds("score", "model", "photos", "-o", out, "--split", "test")
+    assert "file" not in read(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("fractions", [0.1], "facts.data.fractions = [0.1] will not do"),
+        ("fractions", 3, "facts.data.fractions = 3 will not do"),
+        ("split_seed", "x", "facts.data.split_seed = 'x' will not do"),
+        ("size", [], "facts.data.size = [] will not do"),
+        ("columns", 5, "facts.data.columns = 5 will not do"),
+    ],
+)
+def test_altered_facts_are_one_sentence(name, value, said, here, moons_model):
+    flow = load(moons_model)
+    flow.facts["data"][name] = value
+    flow.save("model")
+    for split in ("all", "test"):
+        assert said in fails("score", "model", "two-moons", "--split", split)
+
+
 def test_fewer_rows_than_are_shown(here, table_model, table_file):
     Path("two.csv").write_text("".join(table_file.read_text().splitlines(keepends=True)[:3]))
     text = succeeds("score", table_model, "two.csv")
@@ -81,8 +173,11 @@ def test_mistakes_of_score(here, digits_model, moons_model, table_model, table_f
     assert "there is no 'age'" in fails("score", table_model, "two-moons")
     Path("empty.csv").touch()
     assert fails("score", table_model, "empty.csv") == "empty.csv is an empty file."
-    Path("holes.csv").write_text("x0,x1\n1,2\n3,\n")
-    assert "has a missing value at row 1" in fails("score", moons_model, "holes.csv")
+    Path("holes.csv").write_text("x0,x1\n,2\n3,\n")
+    for verb in (["score"], ["encode", "-o", "z.npy"]):
+        assert fails(*verb, moons_model, "holes.csv") == (
+            "each of the 2 rows of holes.csv lacks a value; fill the missing values first."
+        )
     Path("few.csv").write_text("x0,x1\n1,2\n3,4\n")
     said = fails("score", moons_model, "few.csv", "--split", "test")
     assert said.endswith("Take all of them with --split all.")
@@ -189,7 +284,8 @@ def test_eval_of_a_file_takes_its_own_test_part(table_model, table_file):
     assert json.loads(text)["events"] == 200
     text = succeeds("eval", table_model, table_file)
     assert "nats" in text
-    rows = [line for line in text.splitlines() if str(table_file) not in line]
+    paths = (str(table_model), str(table_file))
+    rows = [line for line in text.splitlines() if not any(path in line for path in paths)]
     assert max(map(len, rows)) <= 80
 
 

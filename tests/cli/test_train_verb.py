@@ -78,6 +78,13 @@ def test_quiet_prints_the_result_only(here):
     ]
 
 
+def test_quiet_keeps_the_notes_of_the_data(table_file, here):
+    result = invoke("train", table_file, "--quiet", *SMALL)
+    assert result.exit_code == 0
+    assert result.stderr == "note: Columns that are not numeric were left out: city.\n"
+    assert "note" not in result.stdout
+
+
 def test_a_negative_loss_is_explained_once_when_quiet(here):
     path = here / "narrow.csv"
     path.write_text("a,b\n" + "".join(f"0.00{i % 9},0.00{i % 7}\n" for i in range(60)))

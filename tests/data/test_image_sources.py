@@ -10,6 +10,7 @@ from PIL import Image
 from pushforward.data import open_data, read_for
 from pushforward.data.folders import list_images
 from pushforward.data.idx import read_idx
+from pushforward.data.paths import image_files
 from pushforward.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -157,6 +158,19 @@ def test_folders_are_splits_and_labels(tmp_path):
     assert len(inner) == 20
     save(tmp_path / "loose.png", size=(6, 5))  # then they are just folders
     assert len(open_data(tmp_path).test) == 3
+
+
+def test_names_are_in_the_order_of_the_images(tmp_path):
+    names = ["train/2.png", "train/10.png", "val/b/1.png", "test/0.png"]
+    for name in reversed(names):
+        save(tmp_path / name, np.full((5, 6), names.index(name), np.uint8))
+    assert image_files(str(tmp_path)) == names
+    read = read_for(tmp_path, shape=(1, 5, 6), levels=256)
+    assert list(read[:, 0, 0, 0]) == [0, 1, 2, 3]
+    assert image_files(str(tmp_path / "test/0.png")) is None
+    assert image_files("digits") is None
+    (tmp_path / "a.parquet").touch()
+    assert image_files(str(tmp_path)) is None
 
 
 def test_hidden_files_are_not_data(tmp_path):

@@ -95,5 +95,9 @@ def test_missing_values_raise_stay_or_go(tmp_path):
         np.testing.assert_array_equal(read_for(source, shape=(3,), missing="drop"), frame.dropna())
         # What is missing in a column that the model does not have is nobody's concern.
         assert len(read_for(source, shape=(2,), columns=["a", "c"])) == len(frame)
+    whole = pd.DataFrame({"a": [1, np.nan, 3], "b": [0, 1, 2]})
+    np.testing.assert_array_equal(read_for(whole, shape=(2,), levels=4, missing="keep"), whole)
+    with pytest.raises(InputError, match="levels"):
+        read_for(whole, shape=(2,), levels=3, missing="keep")
     with pytest.raises(InputError, match="infinite"):
         read_for(frame.replace(frame.iloc[0, 0], np.inf), shape=(3,), missing="keep")

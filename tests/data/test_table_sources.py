@@ -60,6 +60,9 @@ def test_dialects_of_csv(tmp_path, text):
         ("\n\n", "empty file"),
         ("a,b\n", "zero rows"),
         ("a,b\n1,2\n1,2,3\n", "line 3"),
+        ("a,b,a,,\n1,2,3,4,5\n", "several columns called 'a'; rename them"),
+        ("a, a\n1,2\n", "several columns called 'a'"),
+        ("a,b\n1,2\n1,2\n", "each numeric column .* one and the same value in all rows: a, b"),
         ("a,b\n1,2,3\n4,5,6\n", "more cells than its header"),
         ('a,b\n"1,2\n', "CSV"),
         ("a,b\nx,y\n", "no numeric column"),
@@ -114,6 +117,78 @@ def test_every_form_of_a_table_reads_alike(tmp_path, ending):
     assert asked.labels is None
 
 
+def test_a_csv_that_is_not_utf8_says_the_way_out(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("höhe,b\n1,2\n3,4\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"byte 0xf6\. Save it as UTF-8\.$"):
+        open_data(path)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_the_cell_that_makes_a_column_text_is_named(tmp_path, separator):
+    frame = FRAME.astype(object).assign(city="here")
+    frame.loc[[7, 9], "b"] = "oops"
+    frame.loc[3, "b"] = None  # a missing value is no odd cell
+    decimal = "," if separator == ";" else "."
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False, sep=separator, decimal=decimal)
+    if separator == ";":
+        path.write_text(path.read_text().replace(".", ","))
+    for source in (path, frame[["a", "b", "c", "city"]].astype({"a": float, "c": float})):
+        data = open_data(source)
+        assert data.columns == ("a", "c")
+        assert data.notes == (
+            "Columns that are not numeric were left out: b (row 7: 'oops'), city.",
+        )
+    with pytest.raises(InputError, match=r"'b' of t.csv is not numeric \(row 7: 'oops'\)"):
+        open_data(path, columns=["b"])
+    with pytest.raises(InputError, match=r"'city' of t.csv is not numeric; choose"):
+        open_data(path, columns=["city"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "frame"])
+def test_constant_columns_of_a_table_are_left_out_unless_named(tmp_path, ending):
+    frame = FRAME.assign(one=1.0, two=2)
+    frame.loc[5, "one"] = np.nan  # costs no row, since the column goes
+    source = frame if ending == "frame" else tmp_path / f"t.{ending}"
+    if ending == "csv":
+        frame.to_csv(source, index=False)
+    elif ending == "parquet":
+        frame.to_parquet(source)
+    data = open_data(source)
+    assert (data.columns, len(data), data.missing) == (("a", "b", "c"), 50, (0, 0, 0))
+    assert data.notes == ("Columns with one and the same value were left out: one, two.",)
+    named = open_data(source, columns=["two", "a"])
+    assert named.columns == ("two", "a")
+    assert named.notes == ("Columns with one and the same value in all of train: two.",)
+    # A model has its columns: what is constant in its new rows stays.
+    read = read_for(frame[:1] if ending == "frame" else source, shape=(2,), columns=["two", "b"])
+    assert (read[:, 0] == 2).all()
+    assert open_data(np.column_stack([FRAME, np.ones(50)])).shape == (4,)
+
+
+def test_a_column_that_is_constant_in_the_complete_rows_is_left_out():
+    frame = FRAME.assign(d=1.0)
+    frame.loc[3, ["a", "d"]] = [np.nan, 2.0]
+    data = open_data(frame)
+    assert (data.columns, len(data)) == (("a", "b", "c"), 49)
+
+
+def test_few_distinct_integers_are_noted():
+    n = np.arange(200)
+    frame = pd.DataFrame({"flag": n % 2 > 0, "age": n % 20, "n": n % 21, "half": n % 4 / 2})
+    said = "hold few distinct values: a density over real numbers can grow without bound there"
+    (note,) = open_data(frame).notes
+    assert note == f"Columns flag, age {said}, so the loss is not comparable."
+    assert open_data(frame[["n", "half"]]).notes == ()
+    assert open_data(frame[:99]).notes == ()
+    assert open_data(frame[["n", "age"]], levels=21).notes == ()
+    (note,) = open_data(frame, columns=["age"]).notes
+    assert note.startswith("Column age holds few")
+    data = open_data(frame[["age", "n"]])
+    assert open_data(data, columns=["age"]).notes == data.notes  # once
+
+
 def test_columns_asked_for_must_be_there_and_numeric():
     frame = FRAME.assign(text="x")
     with pytest.raises(InputError, match=r"no column 'aa'.*Did you mean 'a'"):
@@ -122,7 +197,7 @@ def test_columns_asked_for_must_be_there_and_numeric():
         open_data(frame, columns=["text"])
     with pytest.raises(InputError, match="twice"):
         open_data(frame, columns=["a", "a"])
-    with pytest.raises(InputError, match="two columns called 'a'"):
+    with pytest.raises(InputError, match="several columns called 'a', 'b', 'c', 'text'"):
         open_data(pd.concat([frame, frame], axis=1))
 
 

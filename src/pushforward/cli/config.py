@@ -115,6 +115,9 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
     source, model, fit, data = (merged[key] for key in ("source", *SECTIONS))
     name = model.pop("name", "realnvp")
     preset = _preset(name)
+    for level in levels:  # each by itself: a weaker limit is dropped, but not what is wrong in it
+        given = level.get("fit", {})
+        _check("fit", {str(key): value for key, value in given.items()}, FitConfig, preset)
     if seed is not None:
         fit["seed"] = seed
         if "seed" in _known("model", preset):
@@ -215,7 +218,10 @@ def _unknown(path: str, preset: Preset | None = None) -> InputError:
     same = [full for full, key in known.items() if key == last]
     near = difflib.get_close_matches(path, [*known, *SECTIONS, "source"], n=1)
     section = path.partition(".")[0]
-    if same or near:
+    meant = difflib.get_close_matches(section, SECTIONS, n=1)
+    if meant and section not in SECTIONS:
+        hint = f"did you mean {meant[0]}{f'.{last}' if f'{meant[0]}.{last}' in known else ''}?"
+    elif same or near:
         hint = f"did you mean {(same or near)[0]}?"
     elif section in SECTIONS:
         hint = f"{section} has {', '.join(_known(section, preset))}."

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import torch
 
 from ..data import read_for
+from ..data.found import Missing
 from ..errors import InputError
 from ..flow import Flow
 from ..models import load
+from .config import DataConfig
 from .options import Split
 
 __all__ = ["column_names", "data_facts", "default_source", "open_model", "read", "usable_device"]
@@ -71,17 +75,38 @@ def default_source(flow: Flow) -> str | None:
     return str(facts["name"]) if facts.get("built_in") and "name" in facts else None
 
 
-def read(flow: Flow, source: str, split: Split) -> Array:
+def _reading_of(flow: Flow) -> DataConfig:
+    """How training read its data.
+
+    Raises:
+        InputError: the facts of the model are not what ``train`` writes.
+    """
+    facts = data_facts(flow)
+    names = [item.name for item in dataclasses.fields(DataConfig)]
+    given = {name: facts[name] for name in names if facts.get(name) is not None}
+    try:
+        return DataConfig(**given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(["facts.data", *(str(part) for part in first["loc"])])
+        raise InputError(
+            f"the model's config.json was altered: {path} = {first['input']!r} will not do; put "
+            f"back what was there, or take the file from another copy of the model."
+        ) from None
+
+
+def read(flow: Flow, source: str, split: Split, missing: Missing = "raise") -> Array:
     """Read ``source`` for the model, in order: ``(N, *shape)``.
 
-    A split is the one that training made of this source: the same seed, the same shares.
+    A split is the one that training made of this source: the same seed, the same shares; rows with
+    missing values are not in it. ``missing`` is what becomes of them in the whole source.
 
     Raises:
         InputError: the source cannot be read or does not fit the model.
     """
-    facts = data_facts(flow)
-    columns = column_names(flow) if len(flow.shape) == 1 and facts.get("columns") else None
-    validation, test = facts.get("fractions") or (0.1, 0.1)
+    known = _reading_of(flow)
+    columns = column_names(flow) if len(flow.shape) == 1 and known.columns else None
+    validation, test = known.fractions
     try:
         return read_for(
             source,
@@ -89,8 +114,9 @@ def read(flow: Flow, source: str, split: Split) -> Array:
             levels=flow.levels,
             columns=columns,
             split=None if split is Split.all else split.value,
-            size=facts.get("size"),
-            split_seed=facts.get("split_seed", 0),
+            size=known.size,
+            missing=missing,
+            split_seed=known.split_seed,
             fractions=(validation, test),
         )
     except InputError as error:

@@ -33,7 +33,7 @@ def sample(
             "--out",
             "-o",
             metavar="PATH",
-            help="A .png picture, a folder/ of PNGs (images), .npy, or .parquet or .csv (rows).",
+            help="A .png picture, a folder/ of PNGs (images), .npy, .parquet, or .csv (rows).",
         ),
     ] = "samples.png",
     temperature: Annotated[
@@ -67,6 +67,8 @@ def sample(
         raise InputError(
             "--columns is of pictures of images: give -o NAME.png and a model of images."
         )
+    if kind == "images":
+        _check_png(flow)
     count = n or (64 if len(flow.shape) == 3 else 1000)
     values = _draw(flow, count, temperature, seed)
     _write(flow, values, Path(out), kind, columns)
@@ -74,7 +76,7 @@ def sample(
 
 
 def _kind_of(out: str, *, images: bool) -> str:
-    """What to write: ``grid``, ``scatter``, ``folder``, ``npy`` or ``table``."""
+    """What to write: ``grid``, ``scatter``, ``folder``, ``npy``, ``images`` or ``table``."""
     from .writers import check_suffix
 
     path = Path(out)
@@ -85,14 +87,32 @@ def _kind_of(out: str, *, images: bool) -> str:
             f"{out or 'an empty name'} names a folder, which is for images; give a file that ends "
             f"in .png, .npy, .parquet or .csv."
         )
-    possible = [".png", ".npy"] if images else [".png", ".npy", ".parquet", ".csv"]
+    possible = [".png", ".npy", ".parquet"] if images else [".png", ".npy", ".parquet", ".csv"]
     try:
         suffix = check_suffix(path, possible)
     except InputError as error:
         if images:
             raise InputError(f"{str(error)[:-1]}, or name a folder/.") from None
         raise
-    return {".png": "grid" if images else "scatter", ".npy": "npy"}.get(suffix, "table")
+    if images:
+        return {".png": "grid", ".npy": "npy"}.get(suffix, "images")
+    return {".png": "scatter", ".npy": "npy"}.get(suffix, "table")
+
+
+def _check_png(flow: Flow) -> None:
+    """Refuse what PNG cannot hold as it is, before anything is drawn."""
+    channels = flow.shape[0]
+    if channels not in (1, 3):
+        raise InputError(
+            f"Parquet takes images of 1 or 3 channels, as PNG; those of this model have "
+            f"{channels}. Give a name that ends in .npy."
+        )
+    if flow.levels is None or flow.levels > 256:
+        values = "real numbers" if flow.levels is None else f"of {flow.levels:,} levels"
+        raise InputError(
+            f"Parquet takes images of 8 bits, as PNG; those of this model are {values}. Give a "
+            "name that ends in .npy."
+        )
 
 
 def _draw(flow: Flow, count: int, temperature: float, seed: int | None) -> Any:
@@ -128,6 +148,10 @@ def _write(flow: Flow, values: Any, out: Path, kind: str, columns: int | None) -
 
         with npy_writer(out, values.shape) as write:
             write(values)
+    elif kind == "images":
+        from .writers import write_images
+
+        write_images(out, values)
     else:
         from .writers import table_writer
 

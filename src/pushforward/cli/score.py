@@ -45,7 +45,8 @@ def score(
     Example: pushforward score runs/table new.csv -o scores.parquet
 
     Columns: row (from 0), log_prob (nats); for models of integers, such as images, also
-    bits_per_dim. A log_prob of real numbers is a log-density and may be positive.
+    bits_per_dim; for a folder of images also file. A log_prob of real numbers is a log-density and
+    may be positive. Rows with missing values keep their place, without a score.
     """
     from .output import say
     from .reading import open_model, read
@@ -61,18 +62,67 @@ def score(
     names = ["row", "log_prob", "bits_per_dim"] if flow.levels is not None else ["row", "log_prob"]
     if bits:
         names.remove("log_prob")
-    x = read(flow, data, split)
+    x = read(flow, data, split, missing="keep")
+    lacking = _count_lacking(x, data)
     if out is None:
         _print_scores(flow, x, names)
-        return
-    with table_writer(out, names) as append:
-        for columns in _scores(flow, x):
-            append([columns[name] for name in names])
-    say(f"{len(x):,} scores written to {out}")
+    else:
+        files = _files(data, split, len(x))
+        if files is not None:
+            names.insert(1, "file")
+        with table_writer(out, names) as append:
+            for columns in _scores(flow, x):
+                if files is not None:
+                    columns["file"] = files[columns["row"]]
+                append([columns[name] for name in names])
+        say(f"{len(x) - lacking:,} scores written to {out}")
+    if lacking:
+        say(f"{_lacking_rows(lacking)} no score")
+
+
+def _count_lacking(x: Any, source: str) -> int:
+    """How many rows have missing values.
+
+    Raises:
+        InputError: all of them.
+    """
+    lacking = len(x) - int(_complete(x).sum())
+    if lacking == len(x):
+        raise InputError(
+            f"each of the {len(x):,} rows of {source} lacks a value; fill the missing values first."
+        )
+    return lacking
+
+
+def _complete(x: Any) -> Any:
+    """Which events have all their values, ``(N,)``."""
+    import numpy as np
+
+    return ~np.isnan(x.reshape(len(x), -1)).any(axis=1)
+
+
+def _lacking_rows(count: int) -> str:
+    from .output import counted
+
+    return f"{counted(count, 'row')} with missing values {'has' if count == 1 else 'have'}"
+
+
+def _files(source: str, split: Split, count: int) -> Any:
+    """The names of the images of a folder, ``(N,)``; None where events are not files in order."""
+    import numpy as np
+
+    from ..data.paths import image_files
+
+    names = image_files(source) if split is Split.all else None
+    if names is None or len(names) != count:
+        return None
+    # A name may hold bytes that are not UTF-8, which no table takes.
+    text = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in names]
+    return np.array(text, dtype=object)
 
 
 def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
-    """The columns of scores, batch by batch."""
+    """The columns of scores, batch by batch; masked where a row lacks values."""
     import numpy as np
 
     from ..scoring import batch_for
@@ -80,12 +130,22 @@ def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
-        nats = log_prob(flow, x[start : start + size], batch_size=size)
+        part = x[start : start + size]
+        nats = _spread(log_prob(flow, part[_complete(part)], batch_size=size), _complete(part))
         yield {
             "row": np.arange(start, start + len(nats)),
             "log_prob": nats,
             "bits_per_dim": -nats / (flow.dims * math.log(2)),
         }
+
+
+def _spread(values: Any, complete: Any) -> Any:
+    """Put the values of complete rows in their places, ``(N, ...)``, the others being masked."""
+    import numpy as np
+
+    placed = np.ma.masked_all((len(complete), *values.shape[1:]), values.dtype)
+    placed[complete] = values
+    return placed
 
 
 def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
@@ -94,10 +154,13 @@ def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
     from .output import number, say, table
 
     batches = list(_scores(flow, x))
-    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+    columns = {name: np.ma.concatenate([batch[name] for batch in batches]) for name in names}
     units = {"row": "", "log_prob": " (nats)", "bits_per_dim": ""}
     rows = [
-        [f"{columns[name][i]:,}" if name == "row" else number(columns[name][i]) for name in names]
+        [
+            f"{i:,}" if name == "row" else "-" if column[i] is np.ma.masked else number(column[i])
+            for name, column in columns.items()
+        ]
         for i in range(min(SHOWN, len(x)))
     ]
     table([f"{name}{units[name]}" for name in names], rows, left=())
@@ -132,6 +195,9 @@ def encode(
     """Write the latent z of every row or image, in the order of the source.
 
     Example: pushforward encode runs/digits digits -o z.npy
+
+    For a folder of images a table also has the column file. Rows with missing values keep their
+    place, without a latent (NaN in .npy).
     """
     from .output import say
     from .reading import open_model, read
@@ -139,29 +205,38 @@ def encode(
 
     suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
     flow = open_model(model, device)
-    x = read(flow, data, split)
+    x = read(flow, data, split, missing="keep")
+    lacking = _count_lacking(x, data)
     if suffix == ".npy":
         with npy_writer(out, (len(x), *flow.latent_shape)) as write:
             for z in _latents(flow, x):
-                write(z)
+                write(z.filled(float("nan")))
     else:
-        with table_writer(out, [f"z{i}" for i in range(flow.dims)]) as append:
+        files, row = _files(data, split, len(x)), 0
+        names = [f"z{i}" for i in range(flow.dims)]
+        with table_writer(out, names if files is None else ["file", *names]) as append:
             for z in _latents(flow, x):
-                append(list(z.reshape(len(z), -1).T))
-    say(f"{len(x):,} latents of {flow.dims:,} numbers written to {out}")
+                columns = list(z.reshape(len(z), -1).T)
+                append(columns if files is None else [files[row : row + len(z)], *columns])
+                row += len(z)
+    say(f"{len(x) - lacking:,} latents of {flow.dims:,} numbers written to {out}")
+    if lacking:
+        say(f"{_lacking_rows(lacking)} no latent")
 
 
 def _latents(flow: Flow, x: Any) -> Iterator[Any]:
-    """The latents, batch by batch."""
+    """The latents, batch by batch; masked where a row lacks values."""
     import torch
 
     from ..scoring import batch_for
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
+        part = x[start : start + size]
+        complete = _complete(part)
         with torch.no_grad():
-            z = flow.encode(x[start : start + size])
-        yield z.cpu().numpy()
+            z = flow.encode(part[complete])
+        yield _spread(z.cpu().numpy(), complete)
 
 
 def evaluate(

@@ -130,7 +130,10 @@ def train(
         refuse_taken(out, force)
     prepared = prepare(asked)
     with reserved(out, prepared.dataset.name) as folder:
-        if not quiet:
+        if quiet:
+            for note in prepared.dataset.notes:
+                typer.echo(f"note: {note}", err=True)
+        else:
             pairs(announce(prepared, asked, folder))
         interrupted = conclude(prepared, asked, folder, quiet)
     if interrupted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import writing
 
-__all__ = ["check_suffix", "npy_writer", "table_writer"]
+__all__ = ["check_suffix", "npy_writer", "table_writer", "write_images"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,7 +37,8 @@ def check_suffix(path: Path, possible: Sequence[str]) -> str:
 def table_writer(path: Path, names: Sequence[str]) -> Iterator[Callable[[Sequence[Array]], None]]:
     """Give a function that appends columns of equal length to a new Parquet or CSV file.
 
-    The types of the first batch are those of the file. The file appears when all is written.
+    The types of the first batch are those of the file; what is masked is left empty. The file
+    appears when all is written.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -70,6 +72,35 @@ def _csv_line(cells: Sequence[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8")
+
+
+def write_images(path: Path, images: Array) -> None:
+    """Write images ``(N, 1 or 3, H, W)`` of integers 0 to 255 as Hugging Face does: a column
+    ``image`` of structs of a PNG and its name. The values are stored as they are.
+    """
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet
+    from PIL import Image
+
+    def png(pixels: Array) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    pixels = images.astype(np.uint8).transpose(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    features = json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})
+    schema = pa.schema({"image": kind}, metadata={"huggingface": features})
+    digits = max(5, len(str(len(pixels))))
+    with writing(path) as temporary, pa.parquet.ParquetWriter(temporary, schema) as sink:
+        for start in range(0, len(pixels), 1000):
+            cells = [
+                {"bytes": png(image), "path": f"{index:0{digits}d}.png"}
+                for index, image in enumerate(pixels[start : start + 1000], start)
+            ]
+            sink.write_batch(pa.record_batch([pa.array(cells, kind)], schema=schema))
 
 
 @contextlib.contextmanager

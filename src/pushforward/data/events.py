@@ -147,14 +147,15 @@ def _settle_rows(found: Found, request: Request) -> None:
         raise InputError(f"size is for images; {found.name} holds rows of {count} numbers.")
     for split, part in found.parts.items():
         _check_finite(part.values, found, allow_nan=request.missing == "keep")
-        if request.levels is not None and not _is_integer(part.values):
+        if request.levels is not None and not _is_integer(_present(part.values)):
             raise InputError(
                 f"levels={request.levels} says that {found.name} holds integers, but it has "
                 "fractions; leave levels out for continuous rows."
             )
         found.parts[split] = Part(_as_float(part.values), part.labels)
     if request.levels is not None:
-        low, high = _range([part.values for part in found.parts.values()])
+        present = [_present(part.values) for part in found.parts.values()]
+        low, high = _range(present) if any(values.size for values in present) else (0, 0)
         _check_levels(request.levels, low, high, found.name)
     found.levels = request.levels
     # One dtype for all splits, whatever files they came from.
@@ -237,6 +238,12 @@ def _check_levels(levels: int, low: int, high: int, name: str) -> None:
             f"{levels} levels are the integers 0 to {levels - 1}; {name} holds values from "
             f"{low} to {high}."
         )
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """The values that are not missing; some may be where the request is to keep them."""
+    missing = np.isnan(values)
+    return values[~missing] if missing.any() else values
 
 
 def _is_integer(values: np.ndarray) -> bool:

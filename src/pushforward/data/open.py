@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from .arrays import from_memory, in_memory, is_frame, read_npy, read_npz
+from .arrays import from_memory, in_memory, is_frame
 from .dataset import Dataset, Source
 from .digits import digits
 from .events import default_columns, expect, settle
-from .folders import IMAGE_ENDINGS, files_in, read_images
-from .found import SPLITS, Found, Missing, Part, Request, counted, listed, natural, stem
-from .idx import idx_files, is_idx, read_idx_file, read_idx_folder
+from .found import SPLITS, Found, Missing, Part, Request, listed
+from .paths import BUILT_IN, from_path
+from .remarks import note_columns
 from .splitting import divide, join
-from .tables import choose, from_frame, read_csv
+from .tables import choose, from_frame
 from .toy import TOYS, toy
 
 __all__ = ["BUILT_IN", "open_data", "read_for"]
-
-BUILT_IN = ("digits", *TOYS)
-"""The names of the data sets that need no file."""
-
-_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_PARQUET = (".parquet", ".pq")
-_READS = "CSV, TSV, Parquet, npy, npz, idx (MNIST), and png, jpg, bmp, gif, tif or webp images"
 
 
 def open_data(
@@ -50,6 +41,7 @@ def open_data(
             tensor, a pandas data frame, or a Dataset. Arrays are rows ``(N,)`` or ``(N, D)``,
             grey images ``(N, H, W)`` or images ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
         columns: for rows, the columns to take, in this order; for Parquet also the image column.
+            If not given, every numeric column of a table that holds more than one value.
         split_seed: seeds the permutation that draws the splits which the source does not bring
             (and the draws of a toy density). The same source and seed give the same splits.
         fractions: the shares of validation and test among the rows that are split. At least one
@@ -149,7 +141,7 @@ def _open(
     expect(found, request)
     parts = divide(found, split_seed, fractions)
     if kind == "rows":
-        _note_constants(found, parts)
+        note_columns(found, parts)
     labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
     return Dataset(
         name=found.title or found.name,
@@ -165,14 +157,6 @@ def _open(
     )
 
 
-def _note_constants(found: Found, parts: dict[str, Part]) -> None:
-    train = parts["train"].values
-    constant = (train.min(axis=0) == train.max(axis=0)) if len(train) > 1 else np.zeros(0, bool)
-    names = [name for name, same in zip(found.columns or (), constant, strict=False) if same]
-    if names:
-        found.notes.append(f"Columns with one and the same value in all of train: {listed(names)}.")
-
-
 def _find(source: Source, request: Request, seed: int) -> Found:
     """Let the reader of this kind of source read it."""
     if isinstance(source, Dataset):
@@ -184,7 +168,7 @@ def _find(source: Source, request: Request, seed: int) -> Found:
             return digits()
         if known in TOYS:
             return toy(known, seed)
-        return _from_path(str(text), request)
+        return from_path(str(text), request)
     if is_frame(source):
         return from_frame(source, request)
     if in_memory(source):
@@ -216,98 +200,3 @@ def _from_dataset(dataset: Dataset, request: Request) -> Found:
         for part in found.parts.values():
             part.values = part.values[:, index]
     return found
-
-
-def _from_path(text: str, request: Request) -> Found:
-    if not text.strip():
-        raise InputError(
-            f"the source is an empty string; give a path or one of {listed(BUILT_IN)}."
-        )
-    try:
-        path = Path(text).expanduser()
-        there, folder = path.exists(), path.is_dir()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, no such user
-        raise InputError(f"{text[:60]!r} cannot be the path of a file or folder.") from error
-    if not there:
-        return _from_glob(text, path, request)
-    if folder:
-        return _from_folder(path, request)
-    found = _from_file(path, request)
-    found.title = stem(path)
-    return found
-
-
-def _from_glob(text: str, path: Path, request: Request) -> Found:
-    files = _matches(path)
-    if files and all(_ends(file, _PARQUET) for file in files):
-        from .parquet import read_parquet
-
-        return read_parquet(files, path.parent.name or "parquet", request)
-    if files and all(_ends(file, IMAGE_ENDINGS) for file in files):
-        root = Path(os.path.commonpath([file.parent for file in files]))
-        return read_images(root, files, request, root.name or "images")
-    if files:
-        raise InputError(f"{text} matches {listed(files, 3)}; a glob is for Parquet or images.")
-    if "://" in text:
-        raise InputError(f"{text} is an address; download it first and give the file.")
-    near = difflib.get_close_matches(path.name.lower(), _neighbours(path), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InputError(
-        f"no such file or folder: {text}.{hint} Built-in names are {listed(BUILT_IN)}."
-    )
-
-
-def _matches(path: Path) -> list[Path]:
-    wild = [i for i, part in enumerate(path.parts) if set("*?[") & set(part)]
-    if not wild:
-        return []
-    root, pattern = Path(*path.parts[: wild[0]]), str(Path(*path.parts[wild[0] :]))
-    return sorted((file for file in root.glob(pattern) if file.is_file()), key=natural)
-
-
-def _neighbours(path: Path) -> list[str]:
-    try:
-        beside = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        beside = []
-    return [*BUILT_IN, *beside]
-
-
-def _ends(path: Path, endings: Sequence[str]) -> bool:
-    return path.name.lower().endswith(tuple(endings))
-
-
-def _from_file(path: Path, request: Request) -> Found:
-    if _ends(path, _CSV):
-        return read_csv(path, request)
-    if _ends(path, _PARQUET):
-        from .parquet import read_parquet
-
-        return read_parquet([path], path.name, request)
-    if _ends(path, [".npy"]):
-        return read_npy(path)
-    if _ends(path, [".npz"]):
-        return read_npz(path)
-    if _ends(path, IMAGE_ENDINGS):
-        return read_images(path.parent, [path], request, path.name)
-    if is_idx(path):
-        return read_idx_file(path)
-    raise InputError(f"{path} has no format that is known by its name: {_READS}.")
-
-
-def _from_folder(folder: Path, request: Request) -> Found:
-    name = folder.resolve().name or "folder"
-    files = files_in(folder)
-    if idx := idx_files(files):
-        return read_idx_folder(idx, name)
-    if parquet := [path for path in files if _ends(path, _PARQUET)]:
-        from .parquet import read_parquet
-
-        return read_parquet(parquet, name, request)
-    if images := [path for path in files if _ends(path, IMAGE_ENDINGS)]:
-        return read_images(folder, images, request, name)
-    single = [path for path in files if _ends(path, [*_CSV, ".npy", ".npz"])]
-    if single:
-        raise InputError(f"{folder} is a folder; open a file in it, such as {single[0]}.")
-    inside = f"holds {counted(len(files), 'file')}, but" if files else "is empty, with"
-    raise InputError(f"{folder} {inside} no image, Parquet or idx file.")

@@ -1,32 +1,27 @@
-"""Tables: which columns are numbers, which rows are complete; CSV files and data frames."""
+"""Tables: which columns are numbers, which rows are complete; data frames."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import difflib
-import gzip
-import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from .events import default_columns
-from .found import Found, Part, Request, counted, listed, reading
+from .found import Found, Part, Request, counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Choice", "ColumnKind", "assemble", "choose", "from_frame", "read_csv", "tidy"]
+__all__ = ["Choice", "ColumnKind", "assemble", "choose", "from_frame", "refuse_twins", "tidy"]
 
 ColumnKind = Literal["integer", "number", "other", "index"]
 
 _LABEL = "label"
+_INDEX = "Unnamed: 0"  # what pandas calls a first column whose header cell is empty
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,16 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def choose(kinds: dict[str, ColumnKind], request: Request, name: str) -> Choice:
+def choose(
+    kinds: dict[str, ColumnKind],
+    request: Request,
+    name: str,
+    told: Callable[[str], str] = str,
+) -> Choice:
     """Pick the columns that ``request`` asks for, or else every numeric one.
 
     An integer column called ``label`` is kept aside as labels unless it is asked for by name.
+    ``told`` says what messages call a column that is not numeric.
 
     Raises:
         InputError: a column asked for is absent or not numeric, or no column is numeric.
@@ -52,10 +53,10 @@ def choose(kinds: dict[str, ColumnKind], request: Request, name: str) -> Choice:
         asked = None if not any(column in kinds for column in asked) else asked
     label = _LABEL if kinds.get(_LABEL) == "integer" and _LABEL not in (asked or ()) else None
     if asked is not None:
-        _check_asked(asked, kinds, name)
+        _check_asked(asked, kinds, name, told)
         return Choice(asked, label, ())
     numeric = tuple(column for column, kind in kinds.items() if kind in ("integer", "number"))
-    left_out = [column for column, kind in kinds.items() if kind == "other"]
+    left_out = [told(column) for column, kind in kinds.items() if kind == "other"]
     index = [column for column, kind in kinds.items() if kind == "index"]
     notes = []
     if left_out:
@@ -66,11 +67,17 @@ def choose(kinds: dict[str, ColumnKind], request: Request, name: str) -> Choice:
         numeric = tuple(column for column in numeric if column != label)
         notes.append("The integer column 'label' was kept as labels; ask for it to model it.")
     if not numeric:
-        raise InputError(f"{name} has no numeric column; it has {listed(list(kinds))}.")
+        all_told = [told(column) if kind == "other" else column for column, kind in kinds.items()]
+        raise InputError(f"{name} has no numeric column; it has {listed(all_told)}.")
     return Choice(numeric, label, tuple(notes))
 
 
-def _check_asked(asked: Sequence[str], kinds: dict[str, ColumnKind], name: str) -> None:
+def _check_asked(
+    asked: Sequence[str],
+    kinds: dict[str, ColumnKind],
+    name: str,
+    told: Callable[[str], str],
+) -> None:
     if not asked:
         raise InputError("columns is empty; name at least one column.")
     absent = [column for column in asked if column not in kinds]
@@ -85,7 +92,10 @@ def _check_asked(asked: Sequence[str], kinds: dict[str, ColumnKind], name: str) 
         raise InputError(f"columns names a column twice: {listed(asked)}.")
     other = [column for column in asked if kinds[column] == "other"]
     if other:
-        raise InputError(f"column {other[0]!r} of {name} is not numeric; choose numeric columns.")
+        cell = told(other[0]).removeprefix(other[0])
+        raise InputError(
+            f"column {other[0]!r} of {name} is not numeric{cell}; choose numeric columns."
+        )
 
 
 def assemble(columns: Sequence[np.ndarray]) -> np.ndarray:
@@ -108,11 +118,13 @@ def _largest(column: np.ndarray) -> int:
 def tidy(found: Found, request: Request) -> Found:
     """Treat the missing values (NaN) of a table as ``request.missing`` says, in place.
 
-    ``drop``: columns without any value go (unless asked for), then incomplete rows go; both are
-    noted. ``raise``: the first missing value is an error. ``keep``: nothing happens.
+    ``drop``: columns without any value, and those with one and the same, go unless asked for;
+    then incomplete rows go; all are noted. ``raise``: the first missing value is an error.
+    ``keep``: nothing happens. Constant columns stay where a model's shape is asked for: what
+    does not vary in its new rows may have varied in those that it learned from.
 
     Raises:
-        InputError: a value is missing and may not be, or no complete row is left.
+        InputError: a value is missing and may not be, or no column or complete row is left.
     """
     columns, total = found.columns or (), sum(len(part.values) for part in found.parts.values())
     lacking = {split: np.isnan(part.values) for split, part in found.parts.items()}
@@ -120,19 +132,15 @@ def tidy(found: Found, request: Request) -> Found:
     found.laid_out, found.missing = True, tuple(int(count) for count in counts)
     if not total:
         raise InputError(f"{found.name} has zero rows.")
-    if request.missing == "keep" or not counts.any():
+    if request.missing == "keep":
         return found
-    if request.missing == "raise":
+    if request.missing == "raise" and counts.any():
         raise InputError(_first_missing(found, lacking, int(counts.sum())))
     hollow = counts == total
     if hollow.any() and not hollow.all() and request.columns is None:
-        gone = [column for column, empty in zip(columns, hollow, strict=True) if empty]
-        found.notes.append(f"Columns without any value were left out: {listed(gone)}.")
-        found.columns = tuple(column for column in columns if column not in gone)
-        found.missing = tuple(int(count) for count in counts[~hollow])
-        for split, part in found.parts.items():
-            part.values, lacking[split] = part.values[:, ~hollow], lacking[split][:, ~hollow]
-    incomplete = {split: lack.any(axis=1) for split, lack in lacking.items()}
+        _leave_out(found, hollow, "without any value")
+    _leave_out_constants(found, request)
+    incomplete = {split: np.isnan(part.values).any(axis=1) for split, part in found.parts.items()}
     dropped = sum(int(rows.sum()) for rows in incomplete.values())
     if dropped == total:
         raise InputError(
@@ -141,8 +149,37 @@ def tidy(found: Found, request: Request) -> Found:
         )
     if dropped:
         found.notes.append(_note_dropped(found, dropped, total))
-    found.parts = {split: part.take(~incomplete[split]) for split, part in found.parts.items()}
+        found.parts = {split: part.take(~incomplete[split]) for split, part in found.parts.items()}
+        _leave_out_constants(found, request)  # of the rows that are left
     return found
+
+
+def _leave_out(found: Found, gone: np.ndarray, why: str) -> None:
+    columns, missing = np.array(found.columns or (), object), np.array(found.missing or (), int)
+    found.notes.append(f"Columns {why} were left out: {listed(list(columns[gone]))}.")
+    found.columns = tuple(columns[~gone])
+    found.missing = tuple(int(count) for count in missing[~gone])
+    for part in found.parts.values():
+        part.values = part.values[:, ~gone]
+
+
+def _leave_out_constants(found: Found, request: Request) -> None:
+    """Leave out the columns whose values, apart from missing ones, are all the same."""
+    arrays = [part.values for part in found.parts.values() if len(part.values)]
+    if request.columns is not None or request.shape is not None or sum(map(len, arrays)) < 2:
+        return
+    low = np.fmin.reduce([np.fmin.reduce(values) for values in arrays])
+    high = np.fmax.reduce([np.fmax.reduce(values) for values in arrays])
+    constant = low == high  # never where there is no value: NaN
+    if constant.all():
+        if any(np.isnan(values).any() for values in arrays):
+            return  # the missing values are what to complain of, if no complete row is left
+        raise InputError(
+            f"each numeric column of {found.name} holds one and the same value in all rows: "
+            f"{listed(found.columns or ())}. Name columns to keep them all the same."
+        )
+    if constant.any():
+        _leave_out(found, constant, "with one and the same value")
 
 
 def _note_dropped(found: Found, dropped: int, total: int) -> str:
@@ -171,23 +208,51 @@ def _first_missing(found: Found, lacking: dict[str, np.ndarray], count: int) -> 
     )
 
 
-def from_frame(frame: Any, request: Request, name: str = "table") -> Found:
-    """Read the numeric columns of a pandas DataFrame, or a Series as one column."""
+def from_frame(frame: Any, request: Request, name: str = "table", *, decimal: str = ".") -> Found:
+    """Read the numeric columns of a pandas DataFrame, or a Series as one column.
+
+    ``decimal`` is the mark that numbers had in the text which the frame was read from.
+    """
     import pandas as pd
 
     if isinstance(frame, pd.Series):
         frame = frame.to_frame("x0" if frame.name is None else frame.name)
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{name} has two columns called {twice[0]!r}; rename one.")
-    choice = choose({str(c): _kind(frame[c]) for c in frame.columns}, request, name)
+    refuse_twins(list(frame.columns), name)
+
+    def told(column: str) -> str:
+        return column + _odd_cell(frame[column], decimal)
+
+    choice = choose({str(c): _kind(frame[c]) for c in frame.columns}, request, name, told)
     columns = [_numbers(frame[column]) for column in choice.columns]
     labels = None if choice.label is None else frame[choice.label].to_numpy()
     part = Part(assemble(columns), labels)
     return tidy(
         Found(name, {"train": part}, columns=choice.columns, notes=list(choice.notes)), request
     )
+
+
+def refuse_twins(columns: Sequence[str], name: object) -> None:
+    """Raise `InputError` if columns share a name."""
+    twins = sorted({column for column in columns if columns.count(column) > 1}, key=columns.index)
+    if twins:
+        said = listed([repr(column) for column in twins])
+        raise InputError(f"{name} has several columns called {said}; rename them.")
+
+
+def _odd_cell(series: pd.Series[Any], decimal: str) -> str:
+    """Name the first cell that is no number, where most are: `` (row 600: 'oops')``."""
+    import pandas as pd
+
+    if not (pd.api.types.is_object_dtype(series) or pd.api.types.is_string_dtype(series)):
+        return ""
+    given = series.notna().to_numpy()
+    text = series.astype(str).str.replace(decimal, ".", regex=False)
+    odd = given & pd.to_numeric(text, errors="coerce").isna().to_numpy()
+    if not odd.any() or 2 * odd.sum() >= given.sum():
+        return ""
+    row = int(odd.argmax())
+    return f" (row {row}: {str(series.iloc[row])[:40]!r})"
 
 
 def _kind(series: pd.Series[Any]) -> ColumnKind:
@@ -207,85 +272,3 @@ def _numbers(series: pd.Series[Any]) -> np.ndarray:
     if isinstance(series.dtype, np.dtype):
         return series.to_numpy()
     return series.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas' own nullable types
-
-
-_INDEX = "Unnamed: 0"  # what pandas calls a first column whose header cell is empty
-
-
-def read_csv(path: Path, request: Request) -> Found:
-    """Read a CSV or TSV file, plain or gzipped, with a header line.
-
-    Empty cells, ``NA``, ``NaN``, ``null`` and ``?`` are missing values. A semicolon between the
-    cells, and then a decimal comma, are recognised. If the first line holds only numbers there is
-    no header and the columns are called x0, x1, ...
-
-    Raises:
-        InputError: the file is empty, broken or has no numeric column.
-    """
-    with reading(path, "CSV"):
-        separator, decimal, header = _sniff(path)
-    import pandas as pd
-
-    with reading(path, "CSV"), _one_length(path):
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            decimal=decimal,
-            header="infer" if header else None,
-            index_col=False,
-            low_memory=False,
-            na_values=["?"],
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-        )
-    if not header:
-        frame.columns = pd.Index(default_columns(frame.shape[1]))
-    if not len(frame):
-        raise InputError(f"{path} has a header but zero rows.")
-    found = from_frame(frame, request, path.name)
-    if not header:
-        found.notes.insert(0, f"The file has no header; its columns are called {_span(frame)}.")
-    return found
-
-
-@contextlib.contextmanager
-def _one_length(path: Path) -> Iterator[None]:
-    """Refuse lines that are longer than the header, which pandas would cut with a warning."""
-    from pandas.errors import ParserWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ParserWarning)
-        try:
-            yield
-        except ParserWarning as error:
-            raise InputError(f"the lines of {path} have more cells than its header.") from error
-
-
-def _span(frame: pd.DataFrame) -> str:
-    return "x0" if frame.shape[1] == 1 else f"x0 to x{frame.shape[1] - 1}"
-
-
-def _sniff(path: Path) -> tuple[str, str, bool]:
-    """Return the separator, the decimal mark, and whether the first line is a header."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        filled = (line for line in file if line.strip())  # pandas skips empty lines, too
-        first, second = (
-            next(filled, b"").decode("utf-8-sig", errors="replace").strip() for _ in range(2)
-        )
-    if not first:
-        raise InputError(f"{path} is an empty file.")
-    if ".tsv" in path.suffixes:
-        separator = "\t"
-    else:
-        separator = max(",;\t", key=first.count)  # the comma, if none of them occurs
-    decimal = "," if separator == ";" and re.search(r"\d,\d", second) else "."
-    cells = next(csv.reader([first], delimiter=separator), [])
-    return separator, decimal, not all(_is_number(cell.replace(decimal, ".")) for cell in cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

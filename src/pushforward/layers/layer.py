@@ -24,10 +24,12 @@ class Layer(nn.Module):
     log-determinant of shape ``(N,)`` in nats: that of the map that was applied, so the two
     log-determinants of a round trip cancel. Layers without use for a context accept and ignore it.
 
-    ``exact`` is False where ``log_det`` is one draw of a lower bound (dequantisation).
+    ``exact`` is False where ``log_det`` is one draw of a lower bound (dequantisation);
+    ``reads_data`` is True where ``initialise`` sets something.
     """
 
     exact: bool = True
+    reads_data: bool = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data ``(N, *shape)`` to latent; return ``(z, log_det)``."""
@@ -82,7 +84,10 @@ class Chain(Layer):
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise each layer on what the layers before it make of ``x``."""
-        for layer in self:
+        waiting = [any(getattr(m, "reads_data", False) for m in la.modules()) for la in self]
+        for index, layer in enumerate(self):
+            if not any(waiting[index:]):
+                return
             layer.initialise(x, context)
             x, _ = layer(x, context)
 

@@ -35,6 +35,7 @@ class ActNorm(Layer):
     Source: Kingma and Dhariwal 2018 (Glow), section 3.1.
     """
 
+    reads_data = True
     initialised: Tensor
 
     def __init__(self, shape: Shape) -> None:

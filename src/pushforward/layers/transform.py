@@ -35,6 +35,7 @@ class Logit(Layer):
         levels: the number of integer levels of the data; only used to choose ``alpha``.
     """
 
+    reads_data = True
     alpha: Tensor
     chosen: Tensor
 
@@ -91,6 +92,7 @@ class Standardize(Layer):
     Shapes: x, z ``(N, *shape)``; :math:`\mu, \sigma` of the event's shape; log_det ``(N,)``.
     """
 
+    reads_data = True
     mean: Tensor
     log_std: Tensor
     fitted: Tensor

@@ -145,8 +145,8 @@ class _Loop:
     def _prepare(self) -> None:
         flow = self.flow
         self.start = time.monotonic()
-        index = torch.randperm(len(self.train), generator=self.order)[:10_000]
-        flow.initialise(*self.train.take(index))
+        enough = 1_000 if len(flow.shape) == 3 else 10_000
+        flow.initialise(*self.train.some(enough, self.config.seed).all())
         if self.average is not None:  # initialise() has just written weights
             self.average = WeightAverage(flow, self.config.ema)
         for module in flow.modules():
