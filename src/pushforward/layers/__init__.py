@@ -11,7 +11,8 @@ from .masks import (
     half_mask,
 )
 from .multiscale import Multiscale
-from .norm import ActNorm, FlowBatchNorm, recalibrate
+from .norm import ActNorm, FlowBatchNorm
+from .recalibration import recalibrate
 from .reshape import OrderedSqueeze, Squeeze
 from .transform import Logit, Standardize
 

@@ -271,7 +271,7 @@ class _Loop:
             self.flow.load_state_dict(self.best_state)
 
     def _recalibrate(self) -> None:
-        events = self.train.some(2_000)
+        events = self.train.some(500 if len(self.flow.shape) == 3 else 10_000)
         step = batch_for(self.flow)
         index = torch.arange(len(events))
         recalibrate(self.flow, [events.take(part) for part in index.split(step)])
