@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +50,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _refusal(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"cannot write {path}: {error.strerror or error}. Free some space there or choose another "
-        f"place."
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    way = "Free some space there or choose another place" if full else "Choose another place"
+    return InputError(f"cannot write {path}: {error.strerror or error}. {way}.")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
