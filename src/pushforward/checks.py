@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["check_context", "check_events"]
+__all__ = ["check_context", "check_events", "usable_device"]
 
 
 def check_events(x: Any, *, name: str, shape: tuple[int, ...], levels: int | None) -> Tensor:
@@ -68,6 +68,21 @@ def check_context(context: Any, *, name: str, size: int, rows: int | None) -> Te
     if not torch.compiler.is_compiling() and context.is_floating_point():
         _check_finite(context, f"the context of {name}")
     return context
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: it is not one, or not here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise InputError(f"there is no usable device {name!r} here; use {there}.") from None
+    return device
 
 
 def _as_tensor(x: Any, name: str) -> Tensor:

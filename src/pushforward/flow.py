@@ -138,6 +138,10 @@ class Flow(nn.Module):
             NumericalError: the result is NaN; names the layer.
         """
         x, context = self._prepare(x, context, check)
+        return self._log_prob(x, context, check)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None, check: bool) -> Tensor:
+        """The log_prob of events that have been prepared; ``check`` is for the result."""
         z, log_det = self.chain(x, context)
         result = self.base.log_prob(z) + log_det
         if check and not torch.compiler.is_compiling() and bool(torch.isnan(result).any()):
@@ -171,12 +175,12 @@ class Flow(nn.Module):
             raise InputError(f"bits_per_dim needs at least one sample; got {samples}.")
         x, context = self._prepare(x, context, check)
         if samples == 1:
-            total = self.log_prob(x, context, check=check)
+            total = self._log_prob(x, context, check)
         else:
             with dequantize.draws() as next_draw:
                 draws: list[Tensor] = []
                 for _ in range(samples):
-                    draws.append(self.log_prob(x, context, check=check and not draws))
+                    draws.append(self._log_prob(x, context, check))
                     next_draw()
             total = torch.logsumexp(torch.stack(draws), dim=0) - math.log(samples)
         return -total / (self.dims * math.log(2))
@@ -348,7 +352,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def _blame(self, x: Tensor, context: Tensor | None) -> str:
-        rows = int(torch.isnan(self.log_prob(x, context, check=False)).sum())
+        rows = int(torch.isnan(self._log_prob(x, context, check=False)).sum())
         for index, layer in enumerate(self.chain):
             x, log_det = layer(x, context)
             if not (torch.isfinite(x).all() and torch.isfinite(log_det).all()):

@@ -13,7 +13,7 @@ from .flow import Flow
 
 __all__ = ["batch_for", "in_unit", "score"]
 
-Number = TypeVar("Number", float, torch.Tensor)
+Number = TypeVar("Number", float, torch.Tensor, np.ma.MaskedArray[Any, Any])
 
 
 def batch_for(flow: Flow) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .options import Columns, Size
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -51,18 +52,8 @@ def data(
             show_default=False,
         ),
     ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="Bring image files to SIZE x SIZE pixels.", show_default=False),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Columns of a table; all numeric ones if not given.",
-            show_default=False,
-        ),
-    ] = None,
+    size: Size = None,
+    columns: Columns = None,
 ) -> None:
     """Show what a source holds: its kind, shape and splits, columns and missing values.
 

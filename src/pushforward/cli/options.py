@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Data", "Device", "Json", "Model", "Part", "SomeData", "Split"]
+__all__ = ["Columns", "Data", "Device", "Json", "Model", "Part", "Size", "SomeData", "Split"]
 
 
 class Split(StrEnum):
@@ -59,6 +59,20 @@ Json = Annotated[
         "--json",
         metavar="FILE",
         help="Write the numbers to this file too; - prints them instead of the table.",
+        show_default=False,
+    ),
+]
+
+Size = Annotated[
+    int | None,
+    typer.Option(help="Bring image files to SIZE x SIZE pixels.", show_default=False),
+]
+
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B",
+        help="Columns of a table; all numeric ones if not given.",
         show_default=False,
     ),
 ]

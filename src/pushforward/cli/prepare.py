@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import usable_device
 from ..data import BUILT_IN, Dataset, open_data
 from ..errors import InputError
 from ..flow import Flow
@@ -13,7 +14,6 @@ from ..models import create
 from ..models.recommend import Recommendation, recommend
 from ..models.registry import PRESETS
 from .config import Plan, merge_fit
-from .reading import usable_device
 
 __all__ = ["Prepared", "prepare"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pydantic
-import torch
 
+from ..checks import usable_device
 from ..data import read_for
 from ..data.found import Missing
 from ..errors import InputError
@@ -18,7 +18,7 @@ from ..models import load
 from .config import DataConfig
 from .options import Split
 
-__all__ = ["column_names", "data_facts", "default_source", "open_model", "read", "usable_device"]
+__all__ = ["column_names", "data_facts", "default_source", "open_model", "read"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,21 +38,6 @@ def open_model(folder: Path, device: str | None = None, *, conditional: bool = F
             f"numbers per event."
         )
     return flow if device is None else flow.to(usable_device(device))
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        InputError: it is not one, or not here.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        there = "cpu or cuda" if torch.cuda.is_available() else "cpu"
-        raise InputError(f"there is no usable device {name!r} here; use {there}.") from None
-    return device
 
 
 def data_facts(flow: Flow) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,7 +124,7 @@ def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
     """The columns of scores, batch by batch; masked where a row lacks values."""
     import numpy as np
 
-    from ..scoring import batch_for
+    from ..scoring import batch_for, in_unit
     from ..scoring import score as log_prob
 
     size = batch_for(flow)
@@ -135,7 +134,7 @@ def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
         yield {
             "row": np.arange(start, start + len(nats)),
             "log_prob": nats,
-            "bits_per_dim": -nats / (flow.dims * math.log(2)),
+            "bits_per_dim": in_unit(flow, nats),
         }
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Columns, Device, Size
+
 __all__ = ["train"]
 
 
@@ -55,24 +57,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="Bring image files to SIZE x SIZE pixels.", show_default=False),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Columns of a table; all numeric ones if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="cpu, cuda, cuda:1, ...; cpu if not given.", show_default=False
-        ),
-    ] = None,
+    size: Size = None,
+    columns: Columns = None,
+    device: Device = None,
     config: Annotated[
         Path | None,
         typer.Option(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..elementwise import Affine, Law
 from ..errors import InputError
 from ..nets.constant import Constant
-from .layer import Layer, Shape
+from .layer import Layer, Shape, same_shape
 from .masks import as_mask, split_by
 
 __all__ = ["Conditioner", "Coupling"]
@@ -83,9 +83,7 @@ class Coupling(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""
-        if shape != self.shape:
-            raise InputError(f"Coupling was built for events of shape {self.shape}; got {shape}.")
-        return shape
+        return same_shape(self, self.shape, shape)
 
     def extra_repr(self) -> str:
         """Show the event shape."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-__all__ = ["Chain", "Inverted", "Layer", "Shape", "constant_log_det", "sum_event"]
+__all__ = ["Chain", "Inverted", "Layer", "Shape", "constant_log_det", "same_shape", "sum_event"]
 
 Shape = tuple[int, ...]
 
@@ -143,3 +143,12 @@ def constant_log_det(x: Tensor, value: float | Tensor) -> Tensor:
         return value.expand(x.shape[0])
     dtype = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
     return torch.full((x.shape[0],), value, dtype=dtype, device=x.device)
+
+
+def same_shape(layer: Layer, built_for: Shape, shape: Shape) -> Shape:
+    """The ``output_shape`` of a layer that keeps the one shape it was built for."""
+    if shape != built_for:
+        raise InputError(
+            f"{type(layer).__name__} was built for events of shape {built_for}; got {shape}."
+        )
+    return shape

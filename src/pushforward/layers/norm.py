@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..moments import RunningMoments
-from .layer import Layer, Shape, constant_log_det
+from .layer import Layer, Shape, constant_log_det, same_shape
 from .masks import as_mask
 
 __all__ = ["ActNorm", "FlowBatchNorm"]
@@ -113,7 +113,7 @@ class ActNorm(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""
-        return _same_shape(self, shape)
+        return same_shape(self, self.shape, shape)
 
     def extra_repr(self) -> str:
         """Show the event shape."""
@@ -218,7 +218,7 @@ class FlowBatchNorm(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""
-        return _same_shape(self, shape)
+        return same_shape(self, self.shape, shape)
 
     def extra_repr(self) -> str:
         """Show what differs from layer to layer."""
@@ -227,11 +227,3 @@ class FlowBatchNorm(Layer):
 
 class Collected(Exception):
     """A collecting norm has seen its part of a batch; the layers after it need not run."""
-
-
-def _same_shape(layer: ActNorm | FlowBatchNorm, shape: Shape) -> Shape:
-    if shape != layer.shape:
-        raise InputError(
-            f"{type(layer).__name__} was built for events of shape {layer.shape}; got {shape}."
-        )
-    return shape

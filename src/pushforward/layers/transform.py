@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..errors import InputError
-from .layer import Layer, Shape, constant_log_det, sum_event
+from .layer import Layer, Shape, constant_log_det, same_shape, sum_event
 
 __all__ = ["Logit", "Standardize"]
 
@@ -152,11 +152,7 @@ class Standardize(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""
-        if shape != self.shape:
-            raise InputError(
-                f"Standardize was built for events of shape {self.shape}; got {shape}."
-            )
-        return shape
+        return same_shape(self, self.shape, shape)
 
     def extra_repr(self) -> str:
         """Show the event shape."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..checks import usable_device
 from ..errors import InputError
 from ..flow import Flow
 from ..storage import read_model
@@ -26,6 +27,7 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
         InputError: no model there, or one that is cut short, altered, from a newer version, or
             not of this library; says which file and what to do.
     """
+    place = usable_device(device)
     saved = read_model(directory)
     try:
         flow = rebuild(saved.family, saved.config).to(getattr(torch, saved.dtype))
@@ -50,4 +52,4 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
             )
     flow.load_state_dict(saved.weights)
     flow.facts = saved.facts
-    return flow.to(device).eval()
+    return flow.to(place).eval()

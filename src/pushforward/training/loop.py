@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import usable_device
 from ..errors import InputError, NumericalError
 from ..flow import Flow
 from ..layers import FlowBatchNorm, recalibrate
@@ -62,7 +63,7 @@ def fit(
     """
     config = checked(FitConfig, options, "fit")
     if config.device is not None:
-        flow.to(_device(config.device))
+        flow.to(usable_device(config.device))
     if (config.shift or config.flip) and len(flow.shape) != 3:
         raise InputError(f"shift and flip are for images; {flow.name} is over rows.")
     train, validation = training_events(flow, data, context)
@@ -275,18 +276,3 @@ class _Loop:
         step = batch_for(self.flow)
         index = torch.arange(len(events))
         recalibrate(self.flow, [events.take(part) for part in index.split(step)])
-
-
-# Machine ---------------------------------------------------------------------------------------
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(
-            f"there is no usable device {name!r} here; use cpu"
-            f"{', cuda' if torch.cuda.is_available() else ''}."
-        ) from None
-    return device
