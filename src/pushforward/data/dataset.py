@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,7 +28,8 @@ class Dataset:
             None for continuous rows.
         train, validation, test: ``(N, *shape)``. Images are uint8 (uint16 above 256 levels); rows
             are float32, or float64 where the source is float64 or holds integers beyond 2**24.
-            Validation and test may be empty.
+            Validation and test may be empty. A source larger than memory comes as read-only maps of
+            files (`numpy.memmap`), which the system reads when they are used.
         columns: the names of the D columns of rows, None for images.
         labels: split name -> labels ``(N,)``, where the source has them. They are never modelled.
         notes: what the user should know about the reading, one sentence each.
@@ -99,21 +101,40 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 def _distinct_labels(dataset: Dataset) -> int | None:
     if not dataset.labels:
         return None
-    return len(np.unique(np.concatenate(list(dataset.labels.values()))))
+    seen = [np.unique(block) for labels in dataset.labels.values() for block in _blocks(labels)]
+    return len(np.unique(np.concatenate(seen))) if seen else 0
+
+
+def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of an array that fit into memory, wherever the array lies."""
+    step = max(1, (1 << 22) // max(1, values[:1].nbytes))
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
 
 
 def _describe_columns(dataset: Dataset) -> list[dict[str, Any]]:
-    values = dataset.everything
-    names = dataset.columns or tuple(f"x{i}" for i in range(values.shape[1]))
+    names = dataset.columns or tuple(f"x{i}" for i in range(dataset.shape[0]))
     missing = dataset.missing or (0,) * len(names)
+    count, mean = 0, np.zeros(len(names))
+    squares = np.zeros(len(names))  # of the differences from the mean
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for block in (block for values in dataset.splits().values() for block in _blocks(values)):
+        # Chan, Golub, LeVeque 1979: the moments of two sets joined
+        n, centre = len(block), block.mean(axis=0, dtype=np.float64)
+        apart = centre - mean
+        squares += ((block - centre) ** 2).sum(axis=0) + apart**2 * count * n / (count + n)
+        mean += apart * n / (count + n)
+        count += n
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+    std = np.sqrt(squares / max(count, 1))
     return [
         {
             "name": name,
-            "mean": float(column.mean(dtype=np.float64)),
-            "std": float(column.std(dtype=np.float64)),
-            "min": float(column.min()),
-            "max": float(column.max()),
+            "mean": float(mean[i]),
+            "std": float(std[i]),
+            "min": float(low[i]),
+            "max": float(high[i]),
             "missing": lacking,
         }
-        for name, column, lacking in zip(names, values.T, missing, strict=True)
+        for i, (name, lacking) in enumerate(zip(names, missing, strict=True))
     ]

@@ -1,117 +1,89 @@
-"""CSV and TSV files: the separator, the decimal mark, the header."""
+"""CSV and TSV files: the separator, the decimal mark, the header, lines that are no rows."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
+import io
 import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO
 
 from ..errors import InputError
+from .columns import ColumnKind, cells_of
 from .events import default_columns
-from .found import Found, Request, reading
-from .tables import from_frame, refuse_twins
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .found import BrokenFile, Request, counted, group_parts, reading
+from .frames import INDEX
+from .table_stream import Chunk, TableStream
+from .tables import refuse_twins
 
 __all__ = ["read_csv"]
 
+_BLOCK = 2 << 20  # characters that are parsed at a time
 
-def read_csv(path: Path, request: Request) -> Found:
-    """Read a CSV or TSV file, plain or gzipped, with a header line.
+
+def read_csv(paths: list[Path], name: str, request: Request) -> TableStream:
+    """Read CSV or TSV files, plain or gzipped, with header lines, as one table.
 
     Empty cells, ``NA``, ``NaN``, ``null`` and ``?`` are missing values. A semicolon between the
     cells, and then a decimal comma, are recognised. If the first line holds only numbers there is
-    no header and the columns are called x0, x1, ...
+    no header and the columns are called x0, x1, ... Lines with more or fewer cells than the header
+    are unreadable. Of several files the first decides on all this; the others may have their
+    columns in another order. Those called ``train``, ``test`` or ``validation`` are these splits.
 
     Raises:
         InputError: the file is empty, broken, not UTF-8, has no numeric column, or two of one
             name.
     """
-    with reading(path, "CSV"):
-        dialect = _sniff(path)
-    header = not all(_is_number(cell.replace(dialect.decimal, ".")) for cell in dialect.first)
-    if header:  # pandas would rename them
-        refuse_twins([cell for cell in dialect.first if cell], path)
-    import pandas as pd
-
-    with reading(path, "CSV"), _one_length(path), _utf8(path):
-        frame = pd.read_csv(
-            path,
-            sep=dialect.separator,
-            decimal=dialect.decimal,
-            header="infer" if header else None,
-            index_col=False,
-            low_memory=False,
-            na_values=["?"],
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-        )
-    if not header:
-        frame.columns = pd.Index(default_columns(frame.shape[1]))
-    if not len(frame):
-        raise InputError(f"{path} has a header but zero rows.")
-    found = from_frame(frame, request, path.name, decimal=dialect.decimal)
-    if not header:
-        found.notes.insert(0, f"The file has no header; its columns are called {_span(frame)}.")
-    return found
+    groups = group_parts(paths)
+    dialect = _first_dialect(groups)
+    notes = []
+    if not dialect.header:
+        last = "" if len(dialect.first) == 1 else f" to x{len(dialect.first) - 1}"
+        file = "The file has" if len(paths) == 1 else "The files have"
+        called = "its" if len(paths) == 1 else "their"
+        notes = [f"{file} no header; {called} columns are called x0{last}."]
+    parts = {split: [_Csv(path, dialect) for path in group] for split, group in groups.items()}
+    # Text takes about as many bytes as the numbers in it; gzip makes it a quarter or less.
+    estimate = sum(path.stat().st_size * (4 if path.suffix == ".gz" else 1) for path in paths)
+    return TableStream(name, parts, request, paths=paths, estimate=estimate, notes=notes)
 
 
-@contextlib.contextmanager
-def _one_length(path: Path) -> Iterator[None]:
-    """Refuse lines that are longer than the header, which pandas would cut with a warning."""
-    from pandas.errors import ParserWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ParserWarning)
-        try:
-            yield
-        except ParserWarning as error:
-            raise InputError(f"the lines of {path} have more cells than its header.") from error
-
-
-@contextlib.contextmanager
-def _utf8(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InputError(
-            f"{path} is not UTF-8 text: it holds the byte {byte:#04x}. Save it as UTF-8."
-        ) from error
-
-
-def _span(frame: pd.DataFrame) -> str:
-    return "x0" if frame.shape[1] == 1 else f"x0 to x{frame.shape[1] - 1}"
-
-
-class _Dialect(NamedTuple):
+@dataclass(frozen=True)
+class _Dialect:
     separator: str
     decimal: str
     first: list[str]
     """The cells of the first line."""
+    header: bool
+
+
+def _first_dialect(groups: dict[str, list[Path]]) -> _Dialect:
+    """Return the dialect of the first file that can be read."""
+    paths = [path for group in groups.values() for path in group]
+    for path in paths[:-1]:
+        try:
+            return _sniff(path)
+        except BrokenFile:
+            continue
+    return _sniff(paths[-1])
 
 
 def _sniff(path: Path) -> _Dialect:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        filled = (line for line in file if line.strip())  # pandas skips empty lines, too
-        first, second = (
-            next(filled, b"").decode("utf-8-sig", errors="replace").strip() for _ in range(2)
-        )
+    with _opened(path) as file:
+        filled = (line for line in file if line.strip())  # empty lines are skipped
+        first, second = (next(filled, "").strip(" \n") for _ in range(2))
     if not first:
-        raise InputError(f"{path} is an empty file.")
-    if ".tsv" in path.suffixes:
-        separator = "\t"
-    else:
-        separator = max(",;\t", key=first.count)  # the comma, if none of them occurs
+        raise BrokenFile(f"{path} is an empty file.", "an empty file")
+    separator = "\t" if ".tsv" in path.suffixes else max(",;\t", key=first.count)
     decimal = "," if separator == ";" and re.search(r"\d,\d", second) else "."
-    cells = csv.reader([first], delimiter=separator, skipinitialspace=True)
-    return _Dialect(separator, decimal, next(cells, []))
+    cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
+    header = not all(_is_number(cell.replace(decimal, ".")) for cell in cells)
+    return _Dialect(separator, decimal, cells, header)
 
 
 def _is_number(cell: str) -> bool:
@@ -120,3 +92,149 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """Open as UTF-8 text; keep the body to what reads the file."""
+    with reading(path, "CSV"):
+        try:
+            zipped = path.suffix.lower() == ".gz"
+            with gzip.open(path, "rb") if zipped else path.open("rb") as opened:
+                yield io.TextIOWrapper(opened, encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise BrokenFile(
+                f"{path} is not UTF-8 text: it holds the byte {byte:#04x}. Save it as UTF-8.",
+                "not UTF-8 text",
+            ) from error
+
+
+@dataclass
+class _Block:
+    """Lines of a file: the text of the rows, the line that each begins at, and the other lines."""
+
+    text: list[str] = field(default_factory=list)
+    lines: Sequence[int] = field(default_factory=list)
+    bad: list[tuple[int, int]] = field(default_factory=list)  # line, number of cells
+
+
+class _Csv:
+    """One file of a table, in the dialect of the first."""
+
+    def __init__(self, path: Path, dialect: _Dialect) -> None:
+        self.path, self.name, self.dialect = path, path.name, dialect
+
+    def kinds(self) -> dict[str, ColumnKind | None]:
+        """The cells tell, but for the index that pandas writes."""
+        with _opened(self.path) as file:
+            names, _ = self._header(file)
+        return {name: "index" if name == INDEX else None for name in names}
+
+    def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
+        with _opened(self.path) as file:
+            names, line = self._header(file)
+            for block in self._blocks(file, len(names), line):
+                read = len(block.text) + len(block.bad)
+                start -= read
+                if start < 0:
+                    yield self._parse(block, names, columns, read)
+
+    def _header(self, file: IO[str]) -> tuple[list[str], int]:
+        """Return the names of the columns, and how many lines there are before the first row."""
+        reader = csv.reader(file, delimiter=self.dialect.separator, skipinitialspace=True)
+        cells = next((cells for cells in reader if any(cell.strip() for cell in cells)), None)
+        if cells is None:
+            raise BrokenFile(f"{self.path} is an empty file.", "an empty file")
+        line = reader.line_num
+        if not self.dialect.header:
+            file.seek(0)
+            names = default_columns(len(self.dialect.first))
+            if len(cells) != len(names):
+                raise InputError(
+                    f"{self.path} has {counted(len(cells), 'column')}, but the first file "
+                    f"{len(names)}; give files of the same columns."
+                )
+            return list(names), 0
+        refuse_twins([cell for cell in cells if cell], self.path)
+        cells[-1] = cells[-1].rstrip(" ")
+        return [cell or f"Unnamed: {i}" for i, cell in enumerate(cells)], line
+
+    def _blocks(self, file: IO[str], cells: int, line: int) -> Iterator[_Block]:
+        while lines := file.readlines(_BLOCK):
+            text = "".join(lines)
+            if '"' in text:
+                block, consumed = self._quoted(lines, file, cells, line)
+            else:
+                block, consumed = self._plain(lines, cells, line), len(lines)
+            line += consumed
+            yield block
+
+    def _plain(self, lines: list[str], cells: int, line: int) -> _Block:
+        separator, wanted = self.dialect.separator, cells - 1
+        counts = [text.count(separator) for text in lines]
+        if counts.count(wanted) == len(lines) and wanted:
+            return _Block(lines, range(line + 1, line + 1 + len(lines)))
+        block = _Block()
+        for i, (text, count) in enumerate(zip(lines, counts, strict=True), line + 1):
+            if count == wanted and (wanted or text.strip(" \n")):
+                block.text.append(text)
+                block.lines.append(i)  # type: ignore[attr-defined]
+            elif text.strip(" \n"):
+                block.bad.append((i, count + 1))
+        return block
+
+    def _quoted(self, lines: list[str], file: IO[str], cells: int, line: int) -> tuple[_Block, int]:
+        """Split lines with quoted cells, which may hold separators and line ends."""
+        consumed: list[str] = []
+
+        def fed() -> Iterator[str]:
+            for text in chain(lines, file):
+                consumed.append(text)
+                yield text
+
+        reader = csv.reader(fed(), delimiter=self.dialect.separator, skipinitialspace=True)
+        block, start = _Block(), 0
+        while start < len(lines):
+            count = len(next(reader, []))
+            text, at = "".join(consumed[start:]), line + start + 1
+            start = len(consumed)
+            if count == cells and text.strip(" \n"):
+                block.text.append(text)
+                block.lines.append(at)  # type: ignore[attr-defined]
+            elif text.strip(" \n"):
+                block.bad.append((at, count))
+        return block, start
+
+    def _parse(
+        self, block: _Block, names: list[str], columns: Sequence[str] | None, read: int
+    ) -> Chunk:
+        import pandas as pd
+
+        wanted = len(names)
+        unreadable = [
+            f"line {line} of {self.name} ({counted(count, 'cell')} for {wanted})"
+            for line, count in block.bad
+        ]
+        if not block.text:
+            return Chunk({}, 0, read, str, unreadable)
+        with reading(self.path, "CSV"):
+            frame = pd.read_csv(
+                io.BytesIO("".join(block.text).encode()),  # four times smaller than StringIO
+                sep=self.dialect.separator,
+                decimal=self.dialect.decimal,
+                header=None,
+                names=names,
+                usecols=None if columns is None else list(columns),
+                index_col=False,
+                low_memory=False,
+                na_values=["?"],
+                skipinitialspace=True,
+            )
+            if len(frame) != len(block.text):
+                raise ValueError(f"the quotes near line {block.lines[0]} do not match")
+        cells = {name: cells_of(frame[name], self.dialect.decimal) for name in frame.columns}
+        lines = block.lines
+        return Chunk(
+            cells, len(frame), read, lambda row: f"line {lines[row]} of {self.name}", unreadable
+        )

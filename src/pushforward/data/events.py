@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from ..errors import InputError
 from .dataset import Kind
-from .found import Found, Part, Request, listed
+from .found import Found, Request, listed
 
 __all__ = ["default_columns", "expect", "settle"]
 
@@ -35,7 +36,7 @@ def settle(found: Found, request: Request) -> Kind:
         if found.laid_out:
             continue
         values, moved = _lay_out(part.values, request.shape, found.name)
-        found.parts[split] = Part(values, part.labels)
+        found.parts[split] = replace(part, values=values)
         if moved:
             note = f"The images came channel-last, as (N, H, W, {values.shape[1]})."
             found.notes = [*(other for other in found.notes if other != note), note]
@@ -152,7 +153,7 @@ def _settle_rows(found: Found, request: Request) -> None:
                 f"levels={request.levels} says that {found.name} holds integers, but it has "
                 "fractions; leave levels out for continuous rows."
             )
-        found.parts[split] = Part(_as_float(part.values), part.labels)
+        found.parts[split] = replace(part, values=_as_float(part.values))
     if request.levels is not None:
         present = [_present(part.values) for part in found.parts.values()]
         low, high = _range(present) if any(values.size for values in present) else (0, 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from .found import SPLITS, Found, Request, counted, listed, natural, split_of
-from .images import ImageStack, stack_splits
+from .encoded import Item
+from .found import SPLITS, Request, counted, listed, natural, split_of
+from .image_stream import ImageStream
 
 __all__ = ["IMAGE_ENDINGS", "files_in", "list_images", "read_images"]
 
@@ -42,7 +42,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return [path for split in SPLITS for path in groups.get(split, [])]
 
 
-def read_images(folder: Path, images: list[Path], request: Request, name: str) -> Found:
+def read_images(folder: Path, images: list[Path], request: Request, name: str) -> ImageStream:
     """Read image files as one source; ``folder`` is what their names are told relative to.
 
     If all first-level sub-folders are called train, test, val or validation, they are the splits.
@@ -53,22 +53,43 @@ def read_images(folder: Path, images: list[Path], request: Request, name: str) -
     classes = {path: _class_of(path.relative_to(folder), depth) for path in images}
     names = sorted({label for label in classes.values() if label})
     loose = sum(not label for label in classes.values())
-    labelled = len(names) > 1 and not loose
-    stacks = {}
-    for split, paths in groups.items():
-        stack = stacks[split] = ImageStack(request, labelled=labelled)
-        told = [path.relative_to(folder).as_posix() for path in paths]
-        labels = np.array([names.index(classes[path]) for path in paths]) if labelled else None
-        stack.add(paths, told, labels)
-    found = stack_splits(name, stacks, request)
-    if labelled:
-        found.label_names = tuple(names)
-    elif names and loose:
-        found.notes.append(
+    notes = []
+    if names and loose:
+        notes.append(
             f"No labels were taken from the folders ({listed(names, 5)}), because "
             f"{counted(loose, 'image')} lie beside them."
         )
-    return found
+    labelled = len(names) > 1 and not loose
+    labels = {path: names.index(label) for path, label in classes.items()} if labelled else {}
+    images_of = _Files(folder, groups, labels, notes)
+    return ImageStream(name, images_of, request, tuple(names) if labelled else None)
+
+
+class _Files:
+    def __init__(
+        self,
+        folder: Path,
+        groups: dict[str, list[Path]],
+        labels: dict[Path, int],
+        notes: list[str],
+    ) -> None:
+        self.folder, self.groups, self.labels, self.notes = folder, groups, labels, notes
+        self.splits = tuple(split for split in SPLITS if split in groups)
+        self.labelled = bool(labels)
+
+    def estimate(self) -> int:
+        return sum(self.counts().values())
+
+    def counts(self) -> dict[str, int]:
+        return {split: len(self.groups[split]) for split in self.splits}
+
+    def read(self, split: str, start: int) -> Iterator[Item]:
+        for path in self.groups[split][start:]:
+            name = path.relative_to(self.folder).as_posix()
+            yield Item(path, name, self.labels.get(path, -1))
+
+    def files(self) -> list[str]:
+        return [str(path) for split in self.splits for path in self.groups[split]]
 
 
 def _by_split(folder: Path, images: list[Path]) -> tuple[dict[str, list[Path]], int]:

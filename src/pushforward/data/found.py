@@ -15,11 +15,14 @@ from ..errors import InputError
 
 __all__ = [
     "SPLITS",
+    "BrokenFile",
+    "Crop",
     "Found",
     "Missing",
     "Part",
     "Request",
     "counted",
+    "group_parts",
     "listed",
     "natural",
     "reading",
@@ -30,6 +33,8 @@ __all__ = [
 SPLITS = ("train", "validation", "test")
 
 Missing = Literal["drop", "raise", "keep"]
+
+Crop = Literal["centre", "random"]
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -43,6 +48,8 @@ _SPLIT_WORDS = {
     "t10k": "test",
 }
 
+_SPLIT_PREFIX = re.compile(r"(train|validation|valid|val|dev|test)(?![a-z])", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -55,6 +62,9 @@ class Request:
         shape: the event shape of an existing model, which settles every ambiguity of layout.
         missing: what to do with the missing values of a table.
         whole: every row must be read, so an unreadable image is an error, not a note.
+        crop: what is cut from an image that is brought to ``size``: its centre, or a place drawn
+            by the image's content.
+        max_unreadable: how many items may be skipped because they cannot be read.
     """
 
     columns: tuple[str, ...] | None = None
@@ -63,18 +73,29 @@ class Request:
     shape: tuple[int, ...] | None = None
     missing: Missing = "drop"
     whole: bool = False
+    crop: Crop = "centre"
+    max_unreadable: int | None = 100
 
 
 @dataclass
 class Part:
-    """One split of a source: values ``(N, ...)`` in the source's order, and labels ``(N,)``."""
+    """One split of a source: values ``(N, ...)`` in the source's order, and labels ``(N,)``.
+
+    ``keys`` ``(N,)`` uint64 are hashes of the events' content, which draw the splits where a reader
+    knows better than the values (the bytes of an image file, before it was resized).
+    """
 
     values: np.ndarray
     labels: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
     def take(self, index: np.ndarray | slice) -> Part:
-        """Return the rows that ``index`` selects, values and labels alike."""
-        return Part(self.values[index], None if self.labels is None else self.labels[index])
+        """Return the rows that ``index`` selects: values, labels and keys."""
+        return Part(
+            self.values[index],
+            None if self.labels is None else self.labels[index],
+            None if self.keys is None else self.keys[index],
+        )
 
 
 @dataclass
@@ -85,22 +106,33 @@ class Found:
         parts: split name -> part. A source without splits of its own is all ``train``.
         columns: names of the columns of rows; None where the source has no names.
         levels: the number of levels, where the format itself tells it.
-        splitting: ``seeded``: draw the splits that are lacking by a seeded permutation; ``tail``:
-            validation is the end of train, as long as test; ``fixed``: the splits are final.
+        splitting: ``hashed``: draw the splits that are lacking by a hash of each event's content;
+            ``permuted``: by a seeded permutation; ``tail``: validation is the end of train, as long
+            as test; ``fixed``: the splits are final.
         laid_out: values are rows (N, D) or images (N, C, H, W) already, not to be guessed at.
         title: the name of the data set, where messages had better say more (the file's ending).
+        settled: the parts are events of one dtype, checked and divided, perhaps larger than memory.
     """
 
     name: str
     parts: dict[str, Part]
     columns: tuple[str, ...] | None = None
     levels: int | None = None
-    splitting: Literal["seeded", "tail", "fixed"] = "seeded"
+    splitting: Literal["hashed", "permuted", "tail", "fixed"] = "hashed"
     laid_out: bool = False
     title: str | None = None
     label_names: tuple[str, ...] | None = None
     missing: tuple[int, ...] | None = None
     notes: list[str] = field(default_factory=list)
+    settled: bool = False
+
+
+class BrokenFile(InputError):
+    """A file that cannot be read; one of several may be skipped. ``why`` says it in a few words."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @contextlib.contextmanager
@@ -118,15 +150,31 @@ def reading(path: object, kind: str) -> Iterator[None]:
     except Exception as error:
         said = str(error).strip().splitlines()
         reason = said[0].rstrip(". ") if said else type(error).__name__
-        raise InputError(
+        raise BrokenFile(
             f"cannot read {path} as {kind}: {reason}. "
-            "Check that the file is whole and that its name tells its format."
+            "Check that the file is whole and that its name tells its format.",
+            f"cannot be read as {kind}",
         ) from error
 
 
 def split_of(word: str) -> str | None:
     """Return the split that a file or folder name stands for: ``val`` -> ``validation``."""
     return _SPLIT_WORDS.get(word.lower())
+
+
+def group_parts(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files of a table by split, in natural order.
+
+    Those whose names begin with the word of a split are this split, all others train. Without a
+    train file they are simply the data.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=natural):
+        match = _SPLIT_PREFIX.match(path.name)
+        groups.setdefault((split_of(match[1]) if match else None) or "train", []).append(path)
+    if "train" not in groups:
+        return {"train": [path for group in groups.values() for path in group]}
+    return groups
 
 
 def listed(names: Sequence[object], limit: int = 10) -> str:

@@ -119,7 +119,7 @@ def read_idx_folder(files: list[Path], name: str) -> Found:
             parts[split] = Part(images, None if labels is None else _labels(labels, len(images)))
     if "train" not in parts:
         parts = {"train": parts["test"]}
-    return Found(name, parts, splitting="tail" if "test" in parts else "seeded")
+    return Found(name, parts, splitting="tail" if "test" in parts else "hashed")
 
 
 def _labels(path: Path, count: int) -> np.ndarray:

@@ -1,195 +1,208 @@
-"""Decode image files to one array: one size, one number of channels, 8 bits."""
+"""One encoded image: what its header tells, and its pixels, brought to what the others are."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-import os
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..errors import InputError
-from .found import Found, Part, Request, counted, listed
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageStack", "stack_splits"]
+__all__ = ["Decoded", "Header", "Mark", "Plan", "decode", "decode_opened", "header"]
 
-_BATCH = 256
-_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+Mark = Literal["grey", "alpha", "moving", "cut", "widened"]
+"""What was done to an image: grey repeated over RGB, transparency laid on white, only the first
+frame taken, 16-bit colour cut to 8 bits by Pillow, 8 bits brought to 16."""
+
+_GREY = ("1", "L", "LA", "La")
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    pixels: np.ndarray  # (H, W) grey or (H, W, 3), uint8
-    alpha: bool
-    moving: bool
+class Header:
+    """What can be known of an image without decoding it.
 
-
-class ImageStack:
-    """Collects decoded images, batch by batch, and stacks them at the end.
-
-    Raises:
-        InputError: from `add`, when sizes differ and ``request.size`` is not given, when an image
-            has more than 8 bits, or when one is unreadable and ``request.whole`` is set.
+    Attributes:
+        height, width: upright, as a viewer shows it.
+        grey: whether it has one channel; None where only the pixels tell (a palette).
+        deep: whether it is greyscale of 16 bits.
     """
 
-    def __init__(self, request: Request, *, labelled: bool = False) -> None:
-        self.request = request
-        self.pixels: list[np.ndarray] = []
-        self.labels: list[object] | None = [] if labelled else None
-        self.sizes: Counter[tuple[int, int]] = Counter()
-        self.unreadable: list[str] = []
-        self.alpha = self.moving = self.colour = 0
-
-    def add(
-        self,
-        encoded: Sequence[bytes | Path | None],
-        names: Sequence[str],
-        labels: Sequence[object] | np.ndarray | None = None,
-    ) -> None:
-        """Decode images, on all cores, in their order; ``names`` are what messages call them."""
-        with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            warnings.simplefilter("ignore")  # Pillow on odd metadata; the pixels are what counts
-            for start in range(0, len(encoded), _BATCH):
-                span = slice(start, start + _BATCH)
-                sizes = [self.request.size] * len(encoded[span])
-                decoded = list(pool.map(_try_decode, encoded[span], names[span], sizes))
-                self._collect(decoded, names[span], None if labels is None else labels[span])
-
-    def _collect(
-        self,
-        decoded: Sequence[_Decoded | str],
-        names: Sequence[str],
-        labels: Sequence[object] | np.ndarray | None,
-    ) -> None:
-        for i, image in enumerate(decoded):
-            if isinstance(image, str):
-                self.unreadable.append(f"{names[i]} ({image})")
-                continue
-            self.pixels.append(image.pixels)
-            self.sizes[image.pixels.shape[0], image.pixels.shape[1]] += 1
-            self.alpha += image.alpha
-            self.moving += image.moving
-            self.colour += image.pixels.ndim == 3
-            if self.labels is not None and labels is not None:
-                self.labels.append(labels[i])
-        if self.unreadable and self.request.whole:
-            raise InputError(
-                f"unreadable images: {listed(self.unreadable)}. Remove or repair them, so that "
-                "every result belongs to an image."
-            )
-        _check_one_size(self.sizes)
-
-    def stack(self, channels: int) -> Part:
-        """Return the images as uint8 ``(N, channels, H, W)``."""
-        height, width = next(iter(self.sizes), (0, 0))
-        values = np.empty((len(self.pixels), channels, height, width), np.uint8)
-        for i, pixels in enumerate(self.pixels):
-            # (H, W, 3) -> (3, H, W); a grey (H, W) is repeated over the channels
-            values[i] = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels
-        self.pixels.clear()
-        return Part(values, None if self.labels is None else np.asarray(self.labels))
+    height: int
+    width: int
+    grey: bool | None
+    deep: bool
 
 
-def _check_one_size(sizes: Counter[tuple[int, int]]) -> None:
-    if len(sizes) < 2:
-        return
-    said = [f"{width}x{height} ({count:,})" for (height, width), count in sizes.most_common()]
-    smallest = min(min(size) for size in sizes)
-    raise InputError(
-        f"the images differ in size: {listed(said, 5)} among those read first. Pass size, for "
-        f"example size={smallest}, to resize the shorter side and crop the centre."
-    )
+@dataclass(frozen=True)
+class Plan:
+    """What every image of a source is brought to.
+
+    Attributes:
+        channels: 1 or 3.
+        deep: 16 bits; 8-bit values are multiplied by 257, so that white stays white.
+        size: the shorter side is resized to it and a square cut out; None leaves the size alone.
+        crop: where the square lies: ``centre``, or ``random``: a place that the image's own bytes
+            decide, the same in every run.
+    """
+
+    channels: int
+    deep: bool = False
+    size: int | None = None
+    crop: str = "centre"
 
 
-def stack_splits(name: str, stacks: dict[str, ImageStack], request: Request) -> Found:
-    """Join the stacks of all splits into what was found, with notes on what was changed.
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels ``(C, H, W)``, uint8 or uint16; the hash of the encoded bytes; what was done."""
 
-    Images have one channel if all are grey, else three; a model's ``request.shape`` decides if it
-    is known and asks for more.
+    pixels: np.ndarray
+    key: int
+    marks: tuple[Mark, ...]
+
+
+def header(encoded: bytes | Path | None, name: str, *, colour: bool) -> Header | str:
+    """Read an image's header, or say in a few words why it cannot be read.
+
+    Args:
+        encoded: the file or its content.
+        name: what messages call the image.
+        colour: decode a palette image too, where only its pixels tell whether it is grey.
 
     Raises:
-        InputError: no image could be read, or the splits differ in size.
+        InputError: its values have 32 bits, which no density of pixels is defined for here.
     """
-    unreadable = [file for stack in stacks.values() for file in stack.unreadable]
-    readable = {split: stack for split, stack in stacks.items() if stack.pixels}
-    if not readable:
-        said = f": {listed(unreadable)}" if unreadable else ""
-        raise InputError(f"no image of {name} could be read{said}.")
-    _check_one_size(sum((stack.sizes for stack in readable.values()), Counter()))
-    count = sum(len(stack.pixels) for stack in readable.values())
-    colour, alpha, moving = (
-        sum(getattr(stack, what) for stack in readable.values())
-        for what in ("colour", "alpha", "moving")
-    )
-    asked = request.shape[0] if request.shape is not None and len(request.shape) == 3 else 1
-    channels = 3 if colour or asked == 3 else 1
-    notes = []
-    if unreadable:
-        notes.append(
-            f"{counted(len(unreadable), 'unreadable image')} skipped: {listed(unreadable)}."
-        )
-    if channels == 3 and colour < count:
-        notes.append(f"{counted(count - colour, 'grey image')} converted to RGB.")
-    if alpha:
-        notes.append(f"{counted(alpha, 'image')} with transparency laid on white.")
-    if moving:
-        notes.append(f"Of {counted(moving, 'moving image')} only the first frame was taken.")
-    parts = {split: stack.stack(channels) for split, stack in readable.items()}
-    return Found(name, parts, levels=256, laid_out=True, notes=notes)
+    from PIL import Image
 
-
-def _try_decode(encoded: bytes | Path | None, name: str, size: int | None) -> _Decoded | str:
-    """Decode one image, or say in a few words why it cannot be decoded."""
     if encoded is None:
         return "no bytes"
     try:
-        return _decode(encoded, name, size)
-    except InputError:
+        with Image.open(encoded if isinstance(encoded, Path) else io.BytesIO(encoded)) as opened:
+            deep = _is_deep(opened)
+            if not deep and opened.mode in ("I", "F"):
+                raise InputError(
+                    f"{name} has 32-bit values (mode {opened.mode}); read such images into a "
+                    "uint16 array (N, C, H, W) and pass that, with its levels."
+                )
+            width, height = opened.size
+            # Not opened.getexif(): that of PNG decodes the whole image to look behind the pixels.
+            if width != height and Image.Image.getexif(opened).get(_ORIENTATION) in _TURNED:
+                width, height = height, width
+            grey: bool | None = deep or opened.mode in _GREY
+            if opened.mode == "P":
+                grey = None
+                if "transparency" in opened.info:
+                    grey = False
+                elif colour:
+                    grey = _plain(opened)[0].mode == "L"
+            return Header(height, width, grey, deep)
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise everything from OSError to struct.error
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        if type(error).__name__ == "UnidentifiedImageError":
-            return "not an image"
-        return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        return _reason(error)
 
 
-def _decode(encoded: bytes | Path, name: str, size: int | None) -> _Decoded:
-    from PIL import Image, ImageOps
+def decode(encoded: bytes | Path | None, plan: Plan) -> Decoded | str:
+    """Decode one image, or say in a few words why it cannot be decoded."""
+    from PIL import Image
 
-    with Image.open(encoded if isinstance(encoded, Path) else io.BytesIO(encoded)) as opened:
-        if opened.mode in _DEEP or _is_deep_png(opened, encoded):
-            raise InputError(
-                f"{name} has more than 8 bits per value (mode {opened.mode}); read such images "
-                "into a uint16 array (N, C, H, W) and pass that, with its levels."
-            )
-        moving = opened.format in ("GIF", "WEBP", "PNG") and getattr(opened, "n_frames", 1) > 1
-        image = ImageOps.exif_transpose(opened)  # as a viewer shows it
-        image, alpha = _plain(image)
-        if size is not None:
-            image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-        return _Decoded(np.array(image), alpha, moving)
+    if encoded is None:
+        return "no bytes"
+    try:
+        content = encoded.read_bytes() if isinstance(encoded, Path) else encoded
+        with Image.open(io.BytesIO(content)) as opened:
+            return decode_opened(opened, content, plan)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return _reason(error)
 
 
-def _is_deep_png(image: Image.Image, encoded: bytes | Path) -> bool:
-    """Pillow would cut 16-bit colour PNG to 8 bits without a word; the header tells."""
-    if image.format != "PNG":
-        return False
-    if isinstance(encoded, Path):
-        with encoded.open("rb") as file:
-            header = file.read(25)
+def decode_opened(opened: Image.Image, content: bytes, plan: Plan) -> Decoded:
+    """Bring an image of Pillow to ``plan``; the hash of ``content`` is its key."""
+    from PIL import ImageOps
+
+    digest = hashlib.blake2b(content).digest()
+    marks: list[Mark] = []
+    if opened.format in ("GIF", "WEBP", "PNG", "TIFF") and getattr(opened, "n_frames", 1) > 1:
+        marks.append("moving")
+    deep = _is_deep(opened)
+    if not deep and ";16" in str(getattr(opened, "tile", "")):  # the raw mode, as in RGB;16B
+        marks.append("cut")
+    opened.load()
+    image = opened
+    if opened.getexif().get(_ORIENTATION, 1) != 1:  # as a viewer shows it
+        image = ImageOps.exif_transpose(opened)
+    if deep:
+        pixels, alpha = _deep_pixels(image)
     else:
-        header = encoded[:25]
-    return header[24] == 16  # IHDR: bit depth
+        image, alpha = _plain(image)
+        pixels = np.asarray(image)
+    if alpha:
+        marks.append("alpha")
+    if plan.size is not None:
+        place = int.from_bytes(digest[8:16], "little") / 2**64 if plan.crop == "random" else 0.5
+        pixels = _square(pixels, plan.size, place)
+    if plan.deep and not deep:
+        marks.append("widened")
+        pixels = pixels.astype(np.uint16) * 257
+    if pixels.ndim == 2 and plan.channels == 3:
+        marks.append("grey")
+    # (H, W, 3) -> (3, H, W); a grey (H, W) is repeated over the channels
+    pixels = (
+        pixels.transpose(2, 0, 1)
+        if pixels.ndim == 3
+        else np.broadcast_to(pixels, (plan.channels, *pixels.shape))
+    )
+    return Decoded(pixels, int.from_bytes(digest[:8], "little"), tuple(marks))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image"
+    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+
+
+def _is_deep(image: Image.Image) -> bool:
+    # Pillow before 11 gave 16-bit grey PNG as I.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+
+
+def _deep_pixels(image: Image.Image) -> tuple[np.ndarray, bool]:
+    pixels = np.array(image).astype(np.uint16)
+    see_through = image.info.get("transparency")  # in 16-bit grey PNG: one value
+    if not isinstance(see_through, int) or not (pixels == see_through).any():
+        return pixels, False
+    return np.where(pixels == see_through, np.uint16(65535), pixels), True
+
+
+def _square(pixels: np.ndarray, size: int, place: float) -> np.ndarray:
+    """Cut a square out of (H, W) or (H, W, 3) at ``place`` (0 to 1) and resize it."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) * place, (height - side) * place
+    if place != 0.5:  # whole pixels, so that what is not resized is not blurred either
+        left, top = round(left), round(top)
+    box = (left, top, left + side, top + side)
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS, box)
+        return np.asarray(image)
+    # Pillow resizes floats, not 16-bit integers; the filter swings beyond the range at edges.
+    wide = Image.fromarray(pixels.astype(np.float32))
+    smooth = np.asarray(wide.resize((size, size), Image.Resampling.LANCZOS, box))
+    return np.rint(smooth).clip(0, 65535).astype(np.uint16)
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -201,7 +214,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, bool]:
     if image.mode == "1":
         return image.convert("L"), False
     if image.has_transparency_data:
-        grey = image.mode in ("L", "LA", "La")
+        grey = image.mode in _GREY
         image = image.convert("RGBA")
         seen_through = image.getchannel(3).getextrema() != (255, 255)
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -210,8 +223,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, bool]:
     if image.mode == "P":
         rgb = image.convert("RGB")
         pixels = np.asarray(rgb)
-        grey = bool((pixels == pixels[..., :1]).all())
-        return _grey_if(rgb, grey), False
+        return _grey_if(rgb, bool((pixels == pixels[..., :1]).all())), False
     return image.convert("RGB"), False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,11 +14,16 @@ from .arrays import from_memory, in_memory, is_frame
 from .dataset import Dataset, Source
 from .digits import digits
 from .events import default_columns, expect, settle
-from .found import SPLITS, Found, Missing, Part, Request, listed
+from .found import SPLITS, Crop, Found, Missing, Part, Request, listed, stem
+from .frames import from_frame
+from .huggingface import from_huggingface, is_huggingface, load_named
 from .paths import BUILT_IN, from_path
 from .remarks import note_columns
 from .splitting import divide, join
-from .tables import choose, from_frame
+from .store import CACHED_ABOVE, gather, store
+from .stream import Stream
+from .tables import choose
+from .torch_sets import from_torch_set, is_torch_set
 from .toy import TOYS, toy
 
 __all__ = ["BUILT_IN", "open_data", "read_for"]
@@ -31,26 +37,39 @@ def open_data(
     fractions: tuple[float, float] = (0.1, 0.1),
     size: int | None = None,
     levels: int | None = None,
+    crop: Crop = "centre",
+    max_unreadable: int | None = 100,
+    cache: bool | None = None,
 ) -> Dataset:
     """Open any source as a `Dataset` with train, validation and test.
 
     Args:
         source: a built-in name (``digits`` or a toy density, see ``BUILT_IN``; ``./digits`` is a
-            file of that name), a path (CSV, Parquet, npy, npz, idx, an image, or a folder of
-            Parquet, idx or image files), a glob of Parquet or image files, an array, a torch
-            tensor, a pandas data frame, or a Dataset. Arrays are rows ``(N,)`` or ``(N, D)``,
-            grey images ``(N, H, W)`` or images ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
+            file of that name), a path (CSV, Parquet, npy, npz, idx, tar, an image, or a folder of
+            Parquet, tar, image, CSV, CIFAR or idx files), a glob of such files, ``hf:owner/name``,
+            an array, a torch tensor or map-style data set, a pandas data frame, a data set of
+            Hugging Face, or a Dataset. Arrays are rows ``(N,)`` or ``(N, D)``, grey images
+            ``(N, H, W)`` or images ``(N, C, H, W)``; ``(N, H, W, C)`` is recognised.
         columns: for rows, the columns to take, in this order; for Parquet also the image column.
             If not given, every numeric column of a table that holds more than one value.
-        split_seed: seeds the permutation that draws the splits which the source does not bring
-            (and the draws of a toy density). The same source and seed give the same splits.
-        fractions: the shares of validation and test among the rows that are split. At least one
-            row each from 10 rows on; below that they may be empty; train never is. Splits that the
-            source brings are kept as they are, and idx folders take validation from the end of
-            train, as long as test (the last 10,000 of MNIST).
-        size: bring image files to ``size x size``: the shorter side is resized, the centre cut.
+        split_seed: decides, with a hash of each event's content, which splits the events go to
+            that the source does not bring (and the draws of a toy density). An event stays in its
+            split when the source grows, and equal events are in one split.
+        fractions: the shares of validation and test among the events that are split; the counts
+            vary around them. At least one event each from 10 on; below that they may be empty;
+            train never is. Splits that the source brings are kept as they are, and idx folders take
+            validation from the end of train, as long as test (the last 10,000 of MNIST).
+        size: bring image files to ``size x size``: the shorter side is resized, the rest cut.
         levels: the number of integer levels, 256 for 8-bit images if not given. For rows it says
             that they are integers, 0 to levels - 1.
+        crop: what ``size`` keeps of an image: its ``centre``, or a place drawn by the image's
+            content, ``random``, but the same at every reading.
+        max_unreadable: how many images, lines or files may be skipped, with a note, because they
+            cannot be read; None for any number.
+        cache: keep what was read in a folder of its own (``$PUSHFORWARD_CACHE``, or else
+            ``~/.cache/pushforward``) and map it from there: memory does not limit the set, and the
+            next opening takes no time until a file has changed. None: above 128 MiB. What does not
+            come from files stays in memory.
 
     Raises:
         InputError: the source is not there, cannot be read, or does not hold finite numbers.
@@ -58,8 +77,10 @@ def open_data(
     same = isinstance(source, Dataset) and levels in (None, source.levels)
     if same and columns is None and size is None:
         return source
-    request = _request(columns=columns, size=size, levels=levels)
-    return _open(source, request, split_seed, fractions)
+    request = _request(
+        columns=columns, size=size, levels=levels, crop=crop, max_unreadable=max_unreadable
+    )
+    return _open(source, request, split_seed, fractions, cache)
 
 
 def read_for(
@@ -73,6 +94,9 @@ def read_for(
     missing: Missing = "raise",
     split_seed: int = 0,
     fractions: tuple[float, float] = (0.1, 0.1),
+    crop: Crop = "centre",
+    max_unreadable: int | None = 100,
+    cache: bool | None = None,
 ) -> np.ndarray:
     """Read a source for a model that has a shape: all of it, in the source's own order.
 
@@ -91,28 +115,40 @@ def read_for(
         size: as for `open_data`.
         missing: missing values of rows are an error (``raise``), stay NaN (``keep``), or their
             rows are left out (``drop``).
-        split_seed, fractions: as for `open_data`, for ``split``.
+        split_seed, fractions, max_unreadable, cache: as for `open_data`, for ``split``. Without
+            ``split`` everything must be readable, and comes into memory.
+        crop: as for `open_data`.
 
     Returns:
         ``(N, *shape)``: uint8 or uint16 images, float32 or float64 rows. A plain array, writable,
-        in native byte order; it may share memory with an array that was given.
+        in native byte order; it may share memory with an array that was given. A split above
+        128 MiB that lies in the cache is a read-only map of it.
 
     Raises:
         InputError: the source does not fit the shape, a column or a split is lacking, a value is
             missing, or anything that `open_data` raises.
     """
-    request = _request(columns=columns, size=size, levels=levels, shape=tuple(shape))
+    request = _request(
+        columns=columns,
+        size=size,
+        levels=levels,
+        shape=tuple(shape),
+        crop=crop,
+        max_unreadable=max_unreadable,
+    )
     if split is not None:
         if split not in SPLITS:
             raise InputError(f"split is one of {listed(SPLITS)}; got {split!r}.")
-        values = _open(source, request, split_seed, fractions).splits()[split]
+        values = _open(source, request, split_seed, fractions, cache).splits()[split]
         if not len(values):
             raise InputError(f"the {split} split is empty; the source has too few rows.")
-        return values
+        small = values.nbytes <= CACHED_ABOVE
+        return np.require(values, requirements=["C", "W"]) if small else values
     if missing not in ("raise", "keep", "drop"):
         raise InputError(f"missing is one of raise, keep, drop; got {missing!r}.")
     request = replace(request, missing=missing, whole=True)
     found = _find(source, request, split_seed)
+    found = found if isinstance(found, Found) else gather(found)
     settle(found, request)
     expect(found, request)
     return np.require(join(found).values, requirements=["C", "W"])
@@ -123,32 +159,63 @@ def _request(
     columns: Sequence[str] | None,
     size: int | None,
     levels: int | None,
+    crop: Crop,
+    max_unreadable: int | None,
     shape: tuple[int, ...] | None = None,
 ) -> Request:
     if isinstance(columns, str):
         raise InputError(f"columns is a list of names; got the string {columns!r}.")
     if size is not None and size < 1:
         raise InputError(f"size must be 1 or more; got {size}.")
+    if crop not in ("centre", "random"):
+        raise InputError(f"crop is one of centre, random; got {crop!r}.")
+    if max_unreadable is not None and max_unreadable < 0:
+        raise InputError(f"max_unreadable must be 0 or more; got {max_unreadable}.")
     names = None if columns is None else tuple(str(column) for column in columns)
-    return Request(columns=names, size=size, levels=levels, shape=shape)
+    return Request(
+        columns=names,
+        size=size,
+        levels=levels,
+        shape=shape,
+        crop=crop,
+        max_unreadable=max_unreadable,
+    )
 
 
 def _open(
-    source: Source, request: Request, split_seed: int, fractions: tuple[float, float]
+    source: Source,
+    request: Request,
+    split_seed: int,
+    fractions: tuple[float, float],
+    cache: bool | None,
 ) -> Dataset:
     found = _find(source, request, split_seed)
-    kind = settle(found, request)
-    expect(found, request)
-    parts = divide(found, split_seed, fractions)
-    if kind == "rows":
-        note_columns(found, parts)
+    if not isinstance(found, Found):
+        stream, large = found, cache is not False and bool(found.files())
+        if large and (cache or stream.size > CACHED_ABOVE):
+            found = store(stream, request, split_seed, fractions)
+        else:
+            found = gather(stream)
+        if isinstance(source, str | os.PathLike) and Path(source).expanduser().is_file():
+            found.title = stem(Path(source))
+    if found.settled:
+        parts = found.parts
+    else:
+        settle(found, request)
+        expect(found, request)
+        parts = divide(found, split_seed, fractions)
+        if parts["train"].values.ndim == 2:
+            note_columns(found, parts)
+        for part in parts.values():
+            part.values = np.require(part.values, requirements=["C", "W"])
     labels = {name: part.labels for name, part in parts.items() if part.labels is not None}
+    shape = parts["train"].values.shape[1:]
     return Dataset(
         name=found.title or found.name,
-        kind=kind,
-        shape=parts["train"].values.shape[1:],
+        kind="rows" if len(shape) == 1 else "images",
+        shape=shape,
         levels=found.levels,
-        **{name: np.require(part.values, requirements=["C", "W"]) for name, part in parts.items()},
+        **{name: part.values for name, part in parts.items()},
         columns=found.columns,
         labels=labels or None,
         notes=tuple(found.notes),
@@ -157,7 +224,7 @@ def _open(
     )
 
 
-def _find(source: Source, request: Request, seed: int) -> Found:
+def _find(source: Source, request: Request, seed: int) -> Found | Stream:
     """Let the reader of this kind of source read it."""
     if isinstance(source, Dataset):
         return _from_dataset(source, request)
@@ -168,14 +235,20 @@ def _find(source: Source, request: Request, seed: int) -> Found:
             return digits()
         if known in TOYS:
             return toy(known, seed)
+        if known.startswith("hf:"):
+            return load_named(str(text), request)
         return from_path(str(text), request)
     if is_frame(source):
         return from_frame(source, request)
+    if is_huggingface(source):
+        return from_huggingface(source, request)
+    if is_torch_set(source):
+        return from_torch_set(source, request)
     if in_memory(source):
         return from_memory(source)
     raise InputError(
         f"cannot read data from a {type(source).__name__}; give a path, a built-in name "
-        f"({listed(BUILT_IN)}), an array, a tensor or a data frame."
+        f"({listed(BUILT_IN)}), an array, a tensor, a data frame or a data set."
     )
 
 
@@ -190,6 +263,11 @@ def _from_dataset(dataset: Dataset, request: Request) -> Found:
         label_names=dataset.label_names,
         notes=list(dataset.notes),
     )
+    mapped = isinstance(dataset.train, np.memmap)
+    found.settled = mapped and request.columns in (None, dataset.columns) and not request.levels
+    if found.settled:
+        found.columns, found.missing = dataset.columns, dataset.missing
+        return found
     if columns == default_columns(len(columns)):  # images, or rows that came without names
         return found
     found.columns = choose(dict.fromkeys(columns, "number"), request, dataset.name).columns

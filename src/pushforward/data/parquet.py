@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .found import Found, Part, Request, listed, natural, reading, split_of
-from .images import ImageStack, stack_splits
-from .tables import ColumnKind, assemble, choose, tidy
+from .columns import Cells, ColumnKind
+from .found import BrokenFile, Request, group_parts, reading
+from .label_names import label_names
+from .stream import Stream
+from .table_stream import Chunk, TableStream
 
 __all__ = ["read_parquet"]
 
-_LABELS = ("label", "labels", "fine_label")
-_SPLIT_PREFIX = re.compile(r"(train|validation|valid|val|dev|test)(?![a-z])", re.IGNORECASE)
+_BLOCK = 1 << 19  # cells that are read at a time: 4 MiB
 
 
-def read_parquet(paths: list[Path], name: str, request: Request) -> Found:
+def read_parquet(paths: list[Path], name: str, request: Request) -> Stream:
     """Read Parquet files as one source.
 
     Of several files, those whose names begin with ``test``, or with ``validation``, ``valid``,
@@ -31,36 +31,49 @@ def read_parquet(paths: list[Path], name: str, request: Request) -> Found:
         InputError: a file is broken, the files do not fit together, or nothing in them is numeric
             or an image.
     """
-    groups: dict[str, list[Path]] = {}
-    for path in sorted(paths, key=natural):
-        groups.setdefault(_split_of(path), []).append(path)
-    if "train" not in groups:  # a single test file, say: then it is simply the data
-        groups = {"train": [path for group in groups.values() for path in group]}
-    schema = _open(next(iter(groups.values()))[0]).schema_arrow
+    groups = group_parts(paths)
+    schema = _first_schema(groups)
     images = [field.name for field in schema if _is_image(field.type)]
     asked = request.columns if request.shape is None or len(request.shape) == 1 else None
     if asked is not None:
         chosen = [column for column in images if column in asked]
-        if not chosen or len(asked) > 1:
-            return _read_table(groups, name, schema, request)
-        images = chosen
+        images = chosen if len(asked) == 1 else []
     if images:
-        return _read_images(groups, name, schema, images, request)
-    return _read_table(groups, name, schema, request)
+        from .parquet_images import parquet_images
+
+        return parquet_images(groups, name, schema, images, request)
+    parts = {split: [_Parquet(path) for path in group] for split, group in groups.items()}
+    return TableStream(
+        name,
+        parts,
+        request,
+        paths=paths,
+        estimate=sum(part.estimate() for group in parts.values() for part in group),
+        names_of_labels=lambda label: label_names(schema, label),
+    )
 
 
-def _split_of(path: Path) -> str:
-    match = _SPLIT_PREFIX.match(path.name)
-    return (split_of(match[1]) if match else None) or "train"
+def _first_schema(groups: dict[str, list[Path]]) -> Any:
+    """Return the schema of the first file that can be read."""
+    paths = [path for group in groups.values() for path in group]
+    for path in paths[:-1]:
+        try:
+            with _opened(path) as file:
+                return file.schema_arrow
+        except BrokenFile:
+            continue
+    with _opened(paths[-1]) as file:
+        return file.schema_arrow
 
 
-def _open(path: Path) -> Any:
+def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is an empty file.")
+        raise BrokenFile(f"{path} is an empty file.", "an empty file")
     with reading(path, "Parquet"):
-        return pq.ParquetFile(path)
+        # Otherwise Arrow holds all compressed bytes of the file until the end.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
 
 
 def _kind(field: Any) -> ColumnKind:
@@ -83,88 +96,61 @@ def _is_image(kind: Any) -> bool:
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
-def _read_table(groups: dict[str, list[Path]], name: str, schema: Any, request: Request) -> Found:
-    choice = choose({field.name: _kind(field) for field in schema}, request, name)
-    wanted = [*choice.columns, *([choice.label] if choice.label else [])]
-    parts = {}
-    for split, paths in groups.items():
-        tables = [_columns(path, wanted) for path in paths]
-        joined = {column: np.concatenate([table[column] for table in tables]) for column in wanted}
-        labels = joined[choice.label] if choice.label else None
-        parts[split] = Part(assemble([joined[column] for column in choice.columns]), labels)
-    found = Found(name, parts, columns=choice.columns, notes=list(choice.notes))
-    found.label_names = _label_names(schema, choice.label)
-    return tidy(found, request)
+class _Parquet:
+    """One file of a table."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+
+    def estimate(self) -> int:
+        """Return the bytes of its numbers; 0 for a broken file."""
+        try:
+            with _opened(self.path) as file:
+                numeric = [kind for kind in self.kinds().values() if kind != "other"]
+                return 8 * file.metadata.num_rows * len(numeric)
+        except BrokenFile:
+            return 0
+
+    def kinds(self) -> dict[str, ColumnKind | None]:
+        """The schema tells."""
+        with _opened(self.path) as file:
+            return {field.name: _kind(field) for field in file.schema_arrow}
+
+    def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
+        if columns is None:
+            columns = [name for name, kind in self.kinds().items() if kind in ("integer", "number")]
+        with _opened(self.path) as file:
+            rows = _rows_at_a_time(file.schema_arrow)
+            batches = file.iter_batches(rows, columns=list(columns), use_threads=False)
+            first = 0
+            while True:
+                with reading(self.path, "Parquet"):
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    read = len(batch)
+                    cells = {name: _cells(batch.column(name)) for name in columns}
+                first += read
+                if first > start:
+                    where = partial(_row, first - read, self.name)
+                    yield Chunk(cells, read, read, where)
 
 
-def _columns(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    file = _open(path)
-    absent = [name for name in names if name not in file.schema_arrow.names]
-    if absent:
-        raise InputError(f"{path} lacks the column {listed(absent)} that the other files have.")
-    with reading(path, "Parquet"):
-        table = file.read(columns=names)
-        return {name: _numbers(table.column(name)) for name in names}
+def _row(first: int, name: str, row: int) -> str:
+    return f"row {first + row} of {name}"
 
 
-def _numbers(column: Any) -> np.ndarray:
+def _rows_at_a_time(schema: Any) -> int:
+    """The same for every choice of columns, so that an interrupted reading meets its own pieces."""
+    return max(1024, min(1 << 16, _BLOCK // max(len(schema), 1)))
+
+
+def _cells(column: Any) -> Cells:
     import pyarrow as pa
 
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     elif pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    return column.to_numpy()  # nulls become NaN
-
-
-def _read_images(
-    groups: dict[str, list[Path]], name: str, schema: Any, images: list[str], request: Request
-) -> Found:
-    integer = {field.name for field in schema if _kind(field) == "integer"}
-    label = next((column for column in _LABELS if column in integer), None)
-    stacks = {}
-    for split, paths in groups.items():
-        stacks[split] = ImageStack(request, labelled=label is not None)
-        for path in paths:
-            _add_images(stacks[split], path, images[0], label)
-    found = stack_splits(name, stacks, request)
-    if len(images) > 1:
-        found.notes.append(f"Images were read from {images[0]!r}, not from {listed(images[1:])}.")
-    found.label_names = _label_names(schema, label)
-    return found
-
-
-def _add_images(stack: ImageStack, path: Path, column: str, label: str | None) -> None:
-    file, row = _open(path), 0
-    for batch in _batches(file, path, [column, *([label] if label else [])]):
-        cells = batch.column(column).to_pylist()
-        encoded = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
-        labels = batch.column(label).to_numpy(zero_copy_only=False) if label else None
-        names = [f"row {row + i} of {path.name}" for i in range(len(encoded))]
-        stack.add(encoded, names, labels)
-        row += len(encoded)
-
-
-def _batches(file: Any, path: Path, columns: list[str]) -> Iterator[Any]:
-    absent = [column for column in columns if column not in file.schema_arrow.names]
-    if absent:
-        raise InputError(f"{path} lacks the column {listed(absent)} that the other files have.")
-    batches = file.iter_batches(batch_size=512, columns=columns)
-    while True:
-        with reading(path, "Parquet"):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
-
-
-def _label_names(schema: Any, label: str | None) -> tuple[str, ...] | None:
-    """Read what Hugging Face's ClassLabel feature says about the label column."""
-    metadata = (schema.metadata or {}).get(b"huggingface")
-    if label is None or metadata is None:
-        return None
-    try:
-        names = json.loads(metadata)["info"]["features"][label]["names"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return tuple(str(name) for name in names)
+    numbers: np.ndarray = column.to_numpy(zero_copy_only=False)  # nulls become NaN
+    return Cells(numbers)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 import numpy as np
 
 from .found import Found, Part, listed
@@ -17,20 +20,16 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
     On both a density of real numbers can grow without bound.
     """
     names = found.columns or ()
-    constant = [
-        name
-        for name, column in zip(names, parts["train"].values.T, strict=True)
-        if len(column) > 1 and column.min() == column.max()
-    ]
+    train = parts["train"].values
+    constant = [name for i, name in enumerate(names) if len(train) > 1 and _constant(train[:, i])]
     if constant:
         _add(found, f"Columns with one and the same value in all of train: {listed(constant)}.")
     if found.levels is not None:  # a probability of integers is at most 1
         return
-    values = np.concatenate([part.values for part in parts.values()])
     few = [
         name
-        for name, column in zip(names, values.T, strict=True)
-        if name not in constant and _few_integers(column)
+        for i, name in enumerate(names)
+        if name not in constant and _few_integers([part.values[:, i] for part in parts.values()])
     ]
     if few:
         who = f"Columns {listed(few)} hold" if len(few) > 1 else f"Column {few[0]} holds"
@@ -41,10 +40,27 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
         )
 
 
-def _few_integers(column: np.ndarray) -> bool:
-    if len(column) < _ENOUGH or len(np.unique(column[:1000])) > _FEW:
+def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
+    """Small blocks first: most columns show after a few values that they are not of the kind."""
+    start, step = 0, 1 << 10
+    while start < len(column):
+        yield column[start : start + step]
+        start, step = start + step, min(8 * step, 1 << 20)
+
+
+def _constant(column: np.ndarray) -> bool:
+    return all(bool((block == column[0]).all()) for block in _blocks(column))
+
+
+def _few_integers(columns: list[np.ndarray]) -> bool:
+    if sum(map(len, columns)) < _ENOUGH:
         return False
-    return bool((column == np.floor(column)).all()) and len(np.unique(column)) <= _FEW
+    seen = np.empty(0)
+    for block in chain.from_iterable(map(_blocks, columns)):
+        seen = np.union1d(seen, block)
+        if len(seen) > _FEW or (seen != np.floor(seen)).any():
+            return False
+    return True
 
 
 def _add(found: Found, note: str) -> None:
