@@ -37,14 +37,15 @@ class LearnedTanh(nn.Module):
     r"""The log-scale of the Real NVP paper: :math:`s = a \tanh h`, one learned scalar :math:`a`.
 
     The authors start ``a`` at 0 for checkerboard couplings, which then begin as pure shifts, and
-    at 1 for channel-wise ones.
+    at 1 for channel-wise ones. Their L2 penalty acts on the former only, for which ``decay`` is.
 
     Source: Dinh et al. 2017, section 4.1, and the authors' released code.
     """
 
-    def __init__(self, initial: float = 1.0) -> None:
+    def __init__(self, initial: float = 1.0, *, decay: bool = False) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(float(initial)))
+        self.decayed = ("scale",) if decay else ()
 
     def forward(self, h: Tensor) -> Tensor:
         """Bound ``h``, any shape."""

@@ -1,6 +1,7 @@
 """Invertible layers: each maps data to latent and back, with its log-determinant."""
 
-from .coupling import Conditioner, Coupling
+from ..moments import has_batch_norms, sharing_statistics
+from .coupling import Conditioner, Coupling, conditioners_in
 from .dequantize import Dequantize
 from .layer import Chain, Inverted, Layer, Shape
 from .linear import Conv1x1, Flip, LULinear, Permutation, Rotation
@@ -39,6 +40,9 @@ __all__ = [
     "alternating_mask",
     "channel_mask",
     "checkerboard_mask",
+    "conditioners_in",
     "half_mask",
+    "has_batch_norms",
     "recalibrate",
+    "sharing_statistics",
 ]

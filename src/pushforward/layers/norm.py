@@ -11,8 +11,12 @@ from ..errors import InputError
 from ..moments import RunningMoments
 from .layer import Layer, Shape, constant_log_det, same_shape
 from .masks import as_mask
+from .reversible import Retraced, leaf
 
 __all__ = ["ActNorm", "FlowBatchNorm"]
+
+
+Share = float | Tensor | None
 
 
 def _per_channel(shape: Shape) -> Shape:
@@ -142,6 +146,7 @@ class FlowBatchNorm(Layer):
         InputError: fewer than two values per channel in training with ``average="batch"``.
     """
 
+    notes = True
     kept: Tensor
     count: Tensor
 
@@ -171,9 +176,8 @@ class FlowBatchNorm(Layer):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalise the changed part."""
-        mean, variance = self._moments_for(x)
-        z = torch.where(self.kept, x, (x - mean) * torch.rsqrt(variance + self.eps))
-        return z, constant_log_det(x, -self._log_scale(variance))
+        mean, variance, _ = self._moments_for(x)
+        return self._normalise(x, mean, variance)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the normalisation by running averages."""
@@ -181,31 +185,59 @@ class FlowBatchNorm(Layer):
         x = torch.where(self.kept, z, z * torch.sqrt(variance + self.eps) + mean)
         return x, constant_log_det(z, self._log_scale(variance))
 
+    def track(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Share]]:
+        """Note the moments, which no inverse could know."""
+        note = self._moments_for(x)
+        return *self._normalise(x, *note[:2]), note
+
+    def retrace(
+        self, z: Tensor, context: Tensor | None, note: tuple[Tensor, Tensor, Share]
+    ) -> Retraced:
+        """Undo the normalisation by the moments noted; their gradient is that of the batch's."""
+        mean, variance, share = note
+        x = leaf(torch.where(self.kept, z, z * torch.sqrt(variance + self.eps) + mean))
+        if share is not None:
+            own_mean, own_variance, _ = self.moments.of_batch(x, self.kept, self.count)
+            mean = mean + share * (own_mean - own_mean.detach())
+            variance = variance + share * (own_variance - own_variance.detach())
+        return Retraced((x,), *self._normalise(x, mean, variance))
+
+    def _normalise(self, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.where(self.kept, x, (x - mean) * torch.rsqrt(variance + self.eps))
+        return z, constant_log_det(x, -self._log_scale(variance))
+
     def _log_scale(self, variance: Tensor) -> Tensor:
         return 0.5 * (self.count * torch.log(variance + self.eps)).sum()
 
-    def _moments_for(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments_for(self, x: Tensor) -> tuple[Tensor, Tensor, Share]:
+        """Mean, variance, and what share of them is this batch's; None where it has no part."""
         if self.moments.collecting:
             self._collect(x)
             raise Collected
-        if not self.training or x.shape[0] == 0:
-            return self.moments.estimate()
-        if self.average == "batch" and x.shape[0] * self.most < 2:
-            raise InputError(
-                "FlowBatchNorm got a batch of one row in training, which has no variance. Use "
-                "larger batches, average='running', or ActNorm."
-            )
-        over = (0, *range(2, x.ndim))
-        count = (self.count * x.shape[0]).clamp(min=1)
-        changed = torch.where(self.kept, 0, x)
-        mean = changed.sum(over).reshape_as(count) / count
-        centred = torch.where(self.kept, 0, x - mean)
-        variance = centred.square().sum(over).reshape_as(count) / count
-        result = (mean, variance)
+        if self.moments.calibrating:
+            self.moments.calibrate(x.detach().double(), self.kept, self.count)
+        if not self.training or not self.moments.takes(x):
+            return *self.moments.estimate(), None
+        mean, variance, events = self.moments.of_batch(x, self.kept, self.count)
+        if x.shape[0] * self.most < 2:  # only then look at all events, for which a GPU must wait
+            everywhere = int(events)
+            if everywhere == 0:
+                return *self.moments.estimate(), None
+            if self.average == "batch" and everywhere * self.most < 2:
+                raise InputError(
+                    "FlowBatchNorm got a batch of one row in training, which has no variance. Use "
+                    "larger batches, average='running', or ActNorm."
+                )
+        own = mean.detach(), variance.detach()
+        share: Share = 1.0
         if self.average == "running":
-            result = self.moments.blend(mean, variance)
-        self.moments.update(mean.detach(), variance.detach())
-        return result
+            rate = self.moments.rate
+            share = rate / ((1 - rate) * self.moments.weight + rate)
+            mean, variance = self.moments.blend(mean, variance)
+        self.moments.update(*own)
+        return mean, variance, share
 
     def _collect(self, x: Tensor) -> None:
         over = (0, *range(2, x.ndim))

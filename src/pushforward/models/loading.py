@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 
 from ..checks import usable_device
 from ..errors import InputError
 from ..flow import Flow
-from ..storage import read_model
+from ..storage import model_folder, read_model
 from .registry import rebuild
 
 __all__ = ["load"]
@@ -20,7 +19,7 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
     """Read a flow that ``save`` wrote, in evaluation mode, with the very same log_prob.
 
     Args:
-        directory: the model's directory.
+        directory: the model's directory, or that of a run, which holds it as ``best``.
         device: where to put it.
 
     Raises:
@@ -37,7 +36,7 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
         raise InputError(
             f"{directory} describes a model that cannot be built ({error}); it was altered."
         ) from error
-    path = Path(directory) / "model.safetensors"
+    path = model_folder(directory) / "model.safetensors"
     expected = flow.state_dict()
     for key in sorted(expected.keys() ^ saved.weights.keys()):
         where = "misses" if key in expected else "has an unknown"

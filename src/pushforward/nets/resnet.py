@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ class WeightNormConv(nn.Module):
 
     Source: Salimans and Kingma 2016; start values of the Real NVP authors' code.
     """
+
+    decayed: ClassVar[tuple[str, ...]] = ("magnitude",)
+    """The parameters that the paper's L2 penalty acts on."""
 
     def __init__(
         self, channels: int, out_channels: int, kernel: int, *, gain: bool, bias: bool
@@ -49,6 +53,7 @@ class BatchNorm(nn.Module):
     r"""Batch norm over (N, H, W) by the biased variance, :math:`\epsilon = 10^{-4}`.
 
     No gain; a learned shift if asked. Training uses the batch, evaluation running averages.
+    Statistics are float32 or float64, whatever the type of the features, which they keep.
     """
 
     def __init__(self, channels: int, *, shift: bool = False) -> None:
@@ -58,14 +63,19 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise."""
-        if self.training and len(x):
-            mean = x.mean((0, 2, 3), keepdim=True)[0]
-            variance = (x - mean).square().mean((0, 2, 3), keepdim=True)[0]
-            self.moments.update(mean.detach(), variance.detach())
-        else:
-            mean, variance = self.moments.estimate()
+        mean, variance = self._moments_for(x)
         y = (x - mean) * torch.rsqrt(variance + 1e-4)
-        return y if self.shift is None else y + self.shift
+        return (y if self.shift is None else y + self.shift).to(x.dtype)
+
+    def _moments_for(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.moments.calibrating:
+            self.moments.calibrate(x.detach())
+        if self.training and self.moments.takes(x):
+            mean, variance, events = self.moments.of_batch(x)
+            if len(x) or int(events):  # an empty part waits for the others' number, no other does
+                self.moments.update(mean.detach(), variance.detach())
+                return mean, variance
+        return self.moments.estimate()
 
 
 class ResNet(nn.Module):
