@@ -1,7 +1,6 @@
 """Saved models: the same numbers come back, or one sentence says why not; saving never destroys."""
 
 import json
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 import pushforward as pf
+from failing import Failing
 from pushforward import storage
 from pushforward.layers import ActNorm
 from registry import perturb
@@ -169,33 +169,6 @@ def test_a_flow_built_by_hand_cannot_be_saved(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-class Failing:
-    """Let the n-th call of the named functions fail, once or from then on."""
-
-    def __init__(self, monkeypatch, n, forever):
-        self.calls, self.n, self.forever = 0, n, forever
-        for owner, name in (
-            (Path, "open"),
-            (Path, "write_bytes"),
-            (Path, "replace"),
-            (os, "fsync"),
-        ):
-            self._wrap(monkeypatch, owner, name)
-
-    def _wrap(self, monkeypatch, owner, name):
-        original = getattr(owner, name)
-
-        def wrapper(*args, **kwargs):
-            self.calls += 1
-            if self.calls == self.n or (self.forever and self.calls > self.n):
-                if name == "write_bytes":  # a full disk leaves part of the file behind
-                    original(args[0], args[1][: len(args[1]) // 2])
-                raise OSError(28, "No space left on device")
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, wrapper)
-
-
 @pytest.mark.parametrize("forever", [False, True])
 def test_a_save_that_fails_anywhere_leaves_the_old_model_or_the_new(tmp_path, forever):
     old, new = rows_flow(seed=1), rows_flow(seed=2)
@@ -231,3 +204,19 @@ def test_an_unwritable_place_is_one_sentence(tmp_path):
     (tmp_path / "blocked").write_text("a file where a folder should be")
     with pytest.raises(pf.InputError, match="cannot write"):
         rows_flow().save(tmp_path / "blocked" / "model")
+
+
+def test_the_folder_of_a_run_gives_its_best_model(tmp_path):
+    flow = pf.RealNVP((2,), couplings=2, width=8)
+    flow.save(tmp_path / "run" / "best")
+    x = torch.randn(5, 2)
+    assert torch.equal(pf.load(tmp_path / "run").log_prob(x), flow.eval().log_prob(x))
+    other = pf.RealNVP((3,), couplings=2, width=8)
+    other.save(tmp_path / "run")  # a model of its own comes first
+    assert pf.load(tmp_path / "run").shape == (3,)
+
+
+def test_a_run_without_a_model_says_so(tmp_path):
+    (tmp_path / "config.yaml").write_text("source: digits\n")
+    with pytest.raises(pf.InputError, match="of a run that has not saved a model yet"):
+        pf.load(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from .bases import Base, StandardNormal
 from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
-from .layers import Chain, Dequantize, Layer, Shape, Standardize
+from .layers import Chain, Dequantize, Layer, Multiscale, Shape, Standardize
 from .storage import Saved, write_model
 
 __all__ = ["Flow"]
@@ -114,6 +114,24 @@ class Flow(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.base.anchor.device
+
+    @property
+    def memory(self) -> str:
+        """What a training step keeps for the way back: ``store``, ``checkpoint`` or ``constant``.
+
+        ``store`` keeps what autograd keeps; ``checkpoint`` the input of each coupling, ``constant``
+        the last output only, from which inputs are restored by the exact inverse. Both evaluate
+        each conditioner once more, give the same gradients and refuse to be compiled or
+        differentiated twice (``constant``). It is a setting of the process: not saved.
+
+        Raises:
+            InputError: set to another word.
+        """
+        return self.chain.memory
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        self.chain.memory = memory
 
     # Density ---------------------------------------------------------------------------------
 
@@ -276,8 +294,14 @@ class Flow(nn.Module):
         with self.evaluating():
             self.chain.initialise(x, context)
 
-    def save(self, directory: str | os.PathLike[str]) -> None:
+    def save(
+        self, directory: str | os.PathLike[str], *, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Write the flow as a directory: ``model.safetensors``, ``config.json``, ``README.md``.
+
+        Args:
+            directory: where; other files in it stay.
+            weights: a state dict to write in place of the flow's own, such as the best so far.
 
         Raises:
             InputError: the flow was built by hand, so that no configuration could rebuild it, or
@@ -296,7 +320,8 @@ class Flow(nn.Module):
                 f"flow.float() or flow.double()."
             )
         values = asdict(self.config)
-        saved = Saved(self.config.family, values, dtype, self.facts, self.state_dict())
+        state = dict(self.state_dict() if weights is None else weights)
+        saved = Saved(self.config.family, values, dtype, self.facts, state)
         parameters = sum(p.numel() for p in self.parameters())
         card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
         write_model(directory, saved, card)
@@ -351,15 +376,35 @@ class Flow(nn.Module):
                 module.training = True
 
     @torch.no_grad()
+    def first_unsound_layer(self, x: Tensor, context: Tensor | None = None) -> str | None:
+        """The first layer whose output or log-det is not finite, such as ``layer 3 (Coupling)``.
+
+        None if all are finite. Multi-scale layers are looked into.
+        """
+        x, context = self._prepare(x, context, False)
+        return _first_unsound(self.chain, x, context, "layer ")
+
+    @torch.no_grad()
     def _blame(self, x: Tensor, context: Tensor | None) -> str:
         rows = int(torch.isnan(self._log_prob(x, context, check=False)).sum())
-        for index, layer in enumerate(self.chain):
-            x, log_det = layer(x, context)
-            if not (torch.isfinite(x).all() and torch.isfinite(log_det).all()):
-                return (
-                    f"{self.name}: log_prob is NaN for {rows} of {len(x)} events; layer {index} "
-                    f"({type(layer).__name__}) is the first that leaves the finite numbers. Its "
-                    f"weights or the input are too large: lower the learning rate, clip gradients, "
-                    f"or scale the data."
-                )
-        return f"{self.name}: log_prob is NaN for {rows} of {len(x)} events in the base density."
+        said = f"{self.name}: log_prob is NaN for {rows} of {len(x)} events"
+        layer = _first_unsound(self.chain, x, context, "layer ")
+        if layer is None:
+            return f"{said} in the base density."
+        return (
+            f"{said}; {layer} is the first that leaves the finite numbers. Its weights or the "
+            f"input are too large: lower the learning rate, clip gradients, or scale the data."
+        )
+
+
+def _first_unsound(chain: Chain, x: Tensor, context: Tensor | None, prefix: str) -> str | None:
+    for index, layer in enumerate(chain):
+        z, log_det = layer(x, context)
+        if not (torch.isfinite(z).all() and torch.isfinite(log_det).all()):
+            inside = None
+            if isinstance(layer, Multiscale) and isinstance(layer.inner, Chain):
+                part = x[:, : layer.keep]
+                inside = _first_unsound(layer.inner, part, context, f"{prefix}{index}.")
+            return inside or f"{prefix}{index} ({type(layer).__name__})"
+        x = z
+    return None

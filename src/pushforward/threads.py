@@ -36,14 +36,15 @@ def few_threads(flow: Flow, events: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def training_threads(
-    flow: Flow, x: Tensor, context: Tensor | None, wanted: int | None
+    flow: Flow, x: Tensor, context: Tensor | None, wanted: int | None, *, timed: bool = True
 ) -> Iterator[int]:
     """Set the number of threads that trains a batch ``x`` fastest for a while, and give it.
 
-    Large work is timed both ways, for it depends on the machine and on who else uses it.
+    Large work is ``timed`` both ways, for it depends on the machine and on who else uses it; or
+    it gets all threads, so that the number, on which rounding depends, is the same every time.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(wanted or _choose(flow, x, context, before))
+    torch.set_num_threads(wanted or _choose(flow, x, context, before, timed))
     try:
         yield torch.get_num_threads()
     finally:
@@ -57,11 +58,13 @@ def _work(flow: Flow, events: int) -> float:
     return parameters * max(1.0, math.prod(flow.shape[1:]) / 16) * events
 
 
-def _choose(flow: Flow, x: Tensor, context: Tensor | None, available: int) -> int:
+def _choose(flow: Flow, x: Tensor, context: Tensor | None, available: int, timed: bool) -> int:
     if available == 1 or flow.device.type != "cpu":
         return available
     if _work(flow, len(x)) < _WORTH_SHARING:
         return 1
+    if not timed:
+        return available
     best = {1: math.inf, available: math.inf}
     with flow.evaluating():  # nothing is initialised or counted by these trial steps
         for trial in range(3):

@@ -14,10 +14,9 @@ import scipy.stats
 import torch
 
 import pushforward as pf
-from pushforward import Dataset, InputError, NumericalError, RealNVP, fit
+from pushforward import Dataset, InputError, RealNVP, fit
 from pushforward.layers import FlowBatchNorm
 from pushforward.scoring import score
-from pushforward.training import loop
 from pushforward.training.augment import augment
 from pushforward.training.average import WeightAverage
 from pushforward.training.settings import FitConfig, seconds
@@ -171,9 +170,8 @@ def test_validation_happens_when_it_should_and_at_the_end():
     run = quick(small(), mixture(100, 0), max_steps=10, validate_every=4)
     assert [r["step"] for r in run.records] == [4, 8, 10]
     assert [r["epoch"] for r in run.records] == pytest.approx([4 / 3, 8 / 3, 10 / 3], abs=1e-3)
-    assert all(
-        set(r) == {"step", "epoch", "seconds", "train", "validation", "lr"} for r in run.records
-    )
+    known = {"step", "epoch", "seconds", "train", "validation", "lr", "items_per_second"}
+    assert all(set(r) == known for r in run.records)
     assert run.records[-1]["lr"] == pytest.approx(0, abs=1e-9), "cosine: the rate falls to 0"
     seconds_ = [r["seconds"] for r in run.records]
     assert seconds_ == sorted(seconds_)
@@ -276,69 +274,6 @@ def test_epochs_are_passes_over_the_training_data():
     assert run.records[-1]["step"] == 5, "the limit that comes first"
 
 
-@pytest.mark.parametrize("after", [2, 10])
-def test_ctrl_c_keeps_the_best_weights(monkeypatch, after):
-    step = loop._Loop._one_step
-
-    def interrupted(self, index):
-        if self.step == after:
-            raise KeyboardInterrupt
-        return step(self, index)
-
-    monkeypatch.setattr(loop._Loop, "_one_step", interrupted)
-    validation = mixture(50, 1)
-    flow = small()
-    run = quick(flow, rows_dataset(mixture(100, 0), validation))
-    assert run.stopped == "interrupted"
-    assert [r["step"] for r in run.records] == ([2] if after == 2 else [4, 8])
-    assert -score(flow, validation).mean() == pytest.approx(run.best["validation"], abs=1e-5)
-    assert not flow.training
-
-
-def poisoned(flow, after):
-    """Make training steps of ``flow`` give NaN from some step on."""
-    honest, steps = flow.log_prob, 0
-
-    def log_prob(x, context=None, *, check=True):
-        nonlocal steps
-        steps += flow.training
-        result = honest(x, context, check=check)
-        return result * math.nan if flow.training and steps > after else result
-
-    flow.log_prob = log_prob
-    return flow
-
-
-def test_a_loss_that_stays_nan_is_an_error_that_leaves_the_best_weights():
-    data, options = rows_dataset(mixture(100, 0), mixture(50, 1)), {"schedule": "constant"}
-    reference = small()
-    quick(reference, data, max_steps=4, **options)
-
-    flow = poisoned(small(), after=6)
-    with pytest.raises(
-        NumericalError, match=r"NaN or infinite 20 times .* step 26.*lower lr \(now"
-    ):
-        quick(flow, data, max_steps=500, **options)
-    assert not flow.training
-    assert same(weights(flow), weights(reference)), "as they were when last validated, at step 4"
-
-
-def test_a_single_nan_is_skipped():
-    flow = small()
-    honest, steps = flow.log_prob, 0
-
-    def log_prob(x, context=None, *, check=True):
-        nonlocal steps
-        steps += flow.training
-        result = honest(x, context, check=check)
-        return result * math.nan if flow.training and steps == 3 else result
-
-    flow.log_prob = log_prob
-    run = quick(flow, mixture(100, 0))
-    assert run.stopped == "all steps done"
-    assert all(math.isfinite(r["train"]) and math.isfinite(r["validation"]) for r in run.records)
-
-
 # What cannot be done ---------------------------------------------------------------------------
 
 
@@ -393,7 +328,7 @@ def test_the_run_is_written_as_json_lines_and_drawn(tmp_path):
     axes = run.plot(tmp_path / "run.png")
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     assert "nats" in axes.get_ylabel()
-    drawn = {line.get_label(): line for line in axes.get_lines()}
+    drawn = {line.get_label().split(",")[0]: line for line in axes.get_lines()}
     assert list(drawn["validation"].get_ydata()) == [r["validation"] for r in run.records]
     assert list(drawn["best"].get_xdata()) == [run.best["step"]]
 

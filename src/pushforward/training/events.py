@@ -1,54 +1,89 @@
-"""From whatever ``fit`` is given to tensors for training and validation, checked once."""
+"""From whatever ``fit`` is given to events for training and validation, checked once."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import check_context, check_events
 from ..data import Dataset, open_data
+from ..data.mapped import read_events
 from ..errors import InputError
 from ..flow import Flow
+from .streaming import Stream, is_stream
 
 __all__ = ["Events", "training_events"]
 
 
 class Events:
-    """Events in memory, with a context beside them or without."""
+    """Events with a context beside them or without, in memory or memory-mapped."""
 
-    def __init__(self, x: Tensor, context: Tensor | None) -> None:
+    def __init__(self, x: Tensor | np.ndarray, context: Tensor | None = None) -> None:
         self.x, self.context = x, context
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether events are read from a file when they are taken."""
+        return isinstance(self.x, np.ndarray)
+
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The events at these positions."""
-        return self.x[index], None if self.context is None else self.context[index]
+        context = None if self.context is None else self.context[index]
+        if isinstance(self.x, Tensor):
+            return self.x[index], context
+        values = read_events(self.x, index.numpy())
+        # torch computes little on unsigned 16-bit integers
+        return torch.from_numpy(
+            values.astype(np.int32) if values.dtype == "u2" else values
+        ), context
 
     def all(self) -> tuple[Tensor, Tensor | None]:
-        """Every event."""
-        return self.x, self.context
+        """Every event, in memory."""
+        return self.take(torch.arange(len(self)))
 
     def some(self, n: int, seed: int = 0) -> Events:
-        """At most n of them, drawn by the seed: files are often sorted by class."""
+        """At most n of them, in memory, drawn by the seed: files are often sorted by class."""
         if n >= len(self):
-            return self
+            return Events(*self.all()) if self.on_disk else self
+        if self.on_disk:  # a permutation of all of them might not fit into memory
+            drawn = np.random.default_rng(seed).choice(len(self), n, replace=False, shuffle=False)
+            return Events(*self.take(torch.from_numpy(drawn).sort().values))
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return Events(*self.take(order[:n].sort().values))
 
+    def fingerprint(self) -> str:
+        """A short text that tells other data apart: of their number, type and some of them."""
+        index = torch.linspace(0, len(self) - 1, min(len(self), 1000)).long()
+        x, context = self.take(index)
+        digest = hashlib.sha256(f"{len(self)} {x.dtype} {tuple(x.shape[1:])}".encode())
+        for part in (x, context):
+            if part is not None:
+                digest.update(part.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
-def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
+
+def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events | Stream, Events]:
     """Training and validation events.
 
     Files bring or get a test part, which stays untouched; of an array a tenth is held out for
-    validation. A set too small to hold anything out validates on its training events.
+    validation, and of a stream its first events. A set too small to hold anything out validates
+    on its training events.
 
     Raises:
         InputError: the data are not what the flow is over.
     """
+    if is_stream(data):
+        if context is not None:
+            raise InputError("a stream brings its context itself: let it give pairs (x, context).")
+        stream = Stream(flow, data)
+        return stream, Events(*stream.held_out)
     if isinstance(data, Dataset):
         dataset = data
     else:
@@ -75,9 +110,8 @@ def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events, Events
         )
     if len(dataset.train) == 0:
         raise InputError(f"{dataset.name} has no training events.")
-    train = _checked(flow, dataset.train, None)
     held_out = dataset.validation if len(dataset.validation) else dataset.train
-    return train, _checked(flow, held_out, None)
+    return _checked(flow, dataset.train, None), _checked(flow, held_out, None)
 
 
 def _conditional(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
@@ -90,6 +124,8 @@ def _conditional(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
 
 
 def _checked(flow: Flow, x: Any, context: Any) -> Events:
+    if isinstance(x, np.memmap) and context is None:  # checked when it was written
+        return Events(x)
     x = check_events(x, name=flow.name, shape=flow.shape, levels=flow.levels)
     context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
     return Events(x, context)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_text, writing
@@ -12,7 +15,9 @@ from ..files import write_text, writing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Run"]
+__all__ = ["Run", "best_of", "loss_window", "read_metrics"]
+
+Record = dict[str, float]
 
 
 @dataclass
@@ -22,37 +27,104 @@ class Run:
     Attributes:
         unit: of every loss here: ``bits/dim``, or ``nats`` per event.
         records: one dictionary per validation: step, epoch, seconds, train (mean since the last
-            one), validation, lr.
+            one), validation, lr, items_per_second.
         best: the record whose weights the flow holds now.
-        stopped: why training ended.
+        stopped: why training ended: ``interrupted`` and ``terminated`` are for signals.
         settings: what ``fit`` was asked and what it chose.
+        events: what happened on the way, a sentence each.
+        folder: where the run is written; None if it was not.
     """
 
     unit: str
-    records: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    best: Record = field(default_factory=dict)
     stopped: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    folder: str | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the records as JSON lines."""
         write_text(path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
-        """Draw training and validation loss over steps; write a picture if ``path`` is given."""
+        """Draw training and validation loss over steps; write a picture if ``path`` is given.
+
+        The heights of the first steps are left outside where they would flatten all the rest.
+        """
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.add_subplot()
         steps = [record["step"] for record in self.records]
-        axes.plot(steps, [r["train"] for r in self.records], label="training", color="0.6")
-        axes.plot(steps, [r["validation"] for r in self.records], label="validation", color="C0")
+        train = [record.get("train", math.nan) for record in self.records]
+        style: dict[str, Any] = {"marker": "o", "markersize": 4} if len(steps) < 3 else {}
+        axes.plot(steps, train, label="training", color="0.6", **style)
+        validation = [record["validation"] for record in self.records]
+        axes.plot(steps, validation, label="validation", color="C0", **style)
         if self.best:
-            axes.plot(self.best["step"], self.best["validation"], "o", color="C3", label="best")
+            label = f"best, {self.best['validation']:.3f}"
+            axes.plot(self.best["step"], self.best["validation"], "o", color="C3", label=label)
+        window = loss_window(self.records)
+        if window is not None:
+            axes.set_ylim(*window)
         axes.set(xlabel="step", ylabel=f"negative log-likelihood ({self.unit})")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92")
         axes.legend(frameon=False)
         if path is not None:
             with writing(path) as temporary:
                 figure.savefig(temporary, dpi=120)
         return axes
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
+    """The records of a ``metrics.jsonl``, also while it is being written: none if it is not there.
+
+    A step that comes twice, since the run went back to a checkpoint, counts as it was last.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    records: dict[float, Record] = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a run that was killed, or that is being written
+            continue
+        if not isinstance(record, dict) or not _number(record.get("step")):
+            continue
+        if _number(record.get("validation")):
+            # What the run left behind when it went back is no part of it.
+            records = {step: old for step, old in records.items() if step < record["step"]}
+            records[record["step"]] = record
+    return list(records.values())
+
+
+def best_of(records: Sequence[Record]) -> Record:
+    """The record of the lowest finite validation loss; empty if there is none."""
+    finite = [record for record in records if math.isfinite(record["validation"])]
+    return min(finite, key=lambda record: record["validation"], default={})
+
+
+def loss_window(records: Sequence[Record]) -> tuple[float, float] | None:
+    """The losses worth a look, with a margin: all but the heights of the first tenth of the steps.
+
+    None if no loss is finite.
+    """
+    if not records:
+        return None
+    late = [r for r in records if r["step"] >= records[-1]["step"] / 10] or records
+    shown = [r.get(key) for r in late for key in ("train", "validation")]
+    finite = [value for value in shown if value is not None and math.isfinite(value)]
+    if not finite:
+        return None
+    low, high = min(finite), max(finite)
+    margin = 0.06 * (high - low) or max(0.05 * abs(high), 0.01)
+    return low - margin, high + margin
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What a person sees while a flow trains: a bar in a terminal, lines elsewhere."""
+"""What a person sees while a flow trains: one live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from typing import Any
 
 from .history import Run
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "clock"]
+
+LIVE = 1.0
+"""Seconds between two looks of the live line."""
+PLAIN = 30.0
+"""The longest silence, in seconds, where there is no terminal."""
+BAR = 12
 
 
 class Progress:
-    """A rich progress bar, or one plain line per validation where there is no terminal."""
+    """One line that is drawn anew each second, or plain lines: one per validation and per 30 s."""
 
     def __init__(
         self, shown: bool, unit: str, max_steps: int | None, max_time: float | None
     ) -> None:
         self.shown, self.unit = shown, unit
         self.max_steps, self.max_time = max_steps, max_time
-        self.bar: Any = None
-        self.loss: float | None = None
-        self.validation = ""
-        self.last = 0.0
+        self.live: Any = None
+        self.console: Any = None
+        self.loss, self.steps = 0.0, 0
+        self.best: float | None = None
+        self.first: tuple[int, float] | None = None
+        self.due = 0.0
 
     def __enter__(self) -> Progress:
         if not self.shown:
             return self
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
-        self.console = Console()
+        self.console = Console(markup=False, emoji=False, highlight=False)
         if self.console.is_terminal:
-            self.bar = Bar(
-                BarColumn(bar_width=12),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(compact=True),
-                console=self.console,
-                refresh_per_second=4,
-            )
-            self.bar.start()
-            self.task = self.bar.add_task("training", total=1.0, text="")
+            from rich.live import Live
+
+            # Drawn by the training loop itself: a thread would take time from it.
+            self.live = Live(console=self.console, auto_refresh=False)
+            self.live.start()
         if self.unit == "nats":
-            self.console.print(
+            self._print(
                 "Loss: negative log-density in nats per event; below 0 is fine, since densities "
                 "may exceed 1.",
                 style="dim",
-                highlight=False,
             )
+        self.due = time.monotonic() + (0.0 if self.live is not None else PLAIN)
         return self
 
     def __exit__(
@@ -58,38 +59,126 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
 
-    def update(self, step: int, seconds: float, loss: float, lr: float, batch: int) -> None:
-        """After a training step."""
-        self.loss = loss if self.loss is None else 0.98 * self.loss + 0.02 * loss
-        if self.bar is None or time.monotonic() - self.last < 0.2:
+    def update(
+        self, *, step: int, epoch: float, seconds: float, loss: float, lr: float, rate: float
+    ) -> None:
+        """After a training step; ``rate`` is in events per second. Costs nothing until it is due.
+
+        The loss that is shown is an average over some fifty steps.
+        """
+        self.steps += 1
+        share = max(0.02, 1 / self.steps)
+        self.loss = (1 - share) * self.loss + share * loss
+        if not self.shown:
             return
-        self.last = time.monotonic()
-        text = f"{step:,} steps  loss {self.loss:.3f}{self.validation} {self.unit}"
-        text += f"  {step * batch / max(seconds, 1e-9):,.0f}/s  lr {lr:.0e}"
-        by_steps = step / self.max_steps if self.max_steps else 0.0
-        by_time = seconds / self.max_time if self.max_time else 0.0
-        self.bar.update(self.task, completed=min(1.0, max(by_steps, by_time)), text=text)
+        if self.first is None:
+            self.first = (step, seconds)
+        now = time.monotonic()
+        if now < self.due:
+            return
+        self.due = now + (LIVE if self.live is not None else PLAIN)
+        left = self._left(step, seconds)
+        if self.live is not None:
+            self.live.update(self._line(step, epoch, seconds, lr, rate, left), refresh=True)
+            return
+        ends = "" if left is None else f"  {clock(left)} left"
+        self._print(
+            f"step {step:>6,}  {clock(seconds):>7}  training {_short(self.loss):>7}"
+            f" {self.unit}  {rate:,.0f}/s{ends}"
+        )
 
     def validated(self, record: dict[str, float], best: dict[str, float]) -> None:
-        """After a validation."""
-        self.validation = f" ({best['validation']:.3f})"
-        if self.shown and self.bar is None:
-            print(  # noqa: T201 -- the plain form of the progress bar
-                f"step {record['step']:>6,}  {record['seconds']:>5.0f} s  "
-                f"training {record['train']:>7.3f}  validation {record['validation']:>7.3f} "
-                f"{self.unit}  lr {record['lr']:.0e}",
-                flush=True,
-            )
+        """After a validation; ``best`` is the best record so far."""
+        self.best = best.get("validation")
+        if not self.shown or self.live is not None:
+            return
+        self._print(
+            f"step {record['step']:>6,}  {clock(record['seconds']):>7}  "
+            f"training {_short(record['train']):>7}  "
+            f"validation {_short(record['validation']):>7} "
+            f"{self.unit}, best {_short(best['validation'])}  lr {record['lr']:.0e}"
+        )
+        self.due = time.monotonic() + PLAIN
+
+    def say(self, sentence: str) -> None:
+        """Print what happened on the way, above the live line."""
+        if self.shown:
+            self._print(sentence, style="yellow")
 
     def close(self, run: Run) -> None:
         """When training has ended."""
-        if self.shown and run.best:
-            self.console.print(
+        if self.shown and run.best and run.records:
+            self._print(
                 f"Ended after {run.records[-1]['step']:,} steps ({run.stopped}); kept the weights "
-                f"of step {run.best['step']:,}: validation "
-                f"{run.best['validation']:.3f} {self.unit}.",
-                highlight=False,
+                f"of step {run.best['step']:,}: validation {_short(run.best['validation'])} "
+                f"{self.unit}."
             )
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        if self.console is not None:
+            from rich.text import Text
+
+            # Lines stay whole in pipes and logs; a terminal wraps them itself. The style is of
+            # the text: as that of the call it would colour the live line as well.
+            self.console.print(Text(text, style=style or ""), soft_wrap=True)
+
+    def _left(self, step: int, seconds: float) -> float | None:
+        """Seconds until the first limit, by the speed since this process began to train."""
+        limits = []
+        first, began = self.first or (step, seconds)
+        if self.max_steps is not None and step > first:
+            limits.append((self.max_steps - step) * (seconds - began) / (step - first))
+        if self.max_time is not None:
+            limits.append(self.max_time - seconds)
+        return max(0.0, min(limits)) if limits else None
+
+    def _line(
+        self, step: int, epoch: float, seconds: float, lr: float, rate: float, left: float | None
+    ) -> Any:
+        """As much as the terminal is wide enough for; what matters least is dropped first."""
+        from rich.text import Text
+
+        by_steps = step / self.max_steps if self.max_steps else 0.0
+        by_time = seconds / self.max_time if self.max_time else 0.0
+        share = min(1.0, max(by_steps, by_time))
+        full = round(share * BAR)
+        best = "" if self.best is None else f" (validation {_short(self.best)})"
+        parts = [  # how soon a part is dropped, its text, its style; 0 stays
+            (4, "━" * full, "cyan"),
+            (4, "━" * (BAR - full) + " ", "bright_black"),
+            (0, f"{share:4.0%}", "bold"),
+            (2, f"  step {step:,}", ""),
+            (5, f"  epoch {epoch:.1f}", ""),
+            (0, f"  loss {_short(self.loss)}", "bold"),
+            (1, best, "green"),
+            (1, f" {self.unit}", ""),
+            (6, f"  lr {lr:.0e}", ""),
+            (3, f"  {rate:,.0f}/s", ""),
+            (1, "" if left is None else f"  {clock(left)} left", ""),
+        ]
+        width = self.console.width
+        for worst in range(6, 0, -1):
+            if sum(len(text) for _, text, _ in parts) < width:
+                break
+            parts = [part for part in parts if part[0] != worst]
+        return Text.assemble(
+            *((text, style) for _, text, style in parts), no_wrap=True, overflow="ellipsis"
+        )
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.3f}" if abs(loss) < 1e5 else f"{loss:.3g}"
+
+
+def clock(seconds: float) -> str:
+    """A duration: ``0:42``, ``12:05``, ``3:04:05``, ``2 d 3:04``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        days, hours = divmod(hours, 24)
+        return f"{days} d {hours}:{minutes:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -33,35 +33,64 @@ Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 class FitConfig:
     """The settings of ``fit``. ``None`` stands for a default chosen from data and model."""
 
+    # Limits
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training data."""
     max_steps: int | None = Field(default=None, ge=1)
     max_time: Seconds | None = None
     """Seconds, or a text such as 90s, 15m, 1h30m; training and validation together."""
-    batch_size: int | None = Field(default=None, ge=1)
-    """Images 32 (64 for fewer than 10,000), rows 512; never more than there are."""
-    lr: float = Field(default=4e-3, gt=0)
-    """Adam's learning rate, after the warm-up."""
-    warmup: int = Field(default=100, ge=0)
-    """Steps over which the rate rises from 0."""
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    """How the rate falls to 0 over the budget (of whichever limit comes first)."""
-    clip: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient of the loss in its unit: 2 for bits/dim, 5 for nats."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled, as in AdamW."""
-    ema: float = Field(default=0.995, ge=0, lt=1)
-    """Decay of the averaged weights that are validated and kept; 0 keeps the plain ones."""
     patience: int | None = Field(default=30, ge=1)
     """Validations without a new best after which training ends; None never ends early."""
+
+    # Optimisation
+    batch_size: int | None = Field(default=None, ge=1)
+    """Images 32 (64 for fewer than 10,000), rows 512; never more than there are. The whole batch
+    of a step, however many processes and parts share it."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts in which a batch goes through the flow: the same gradient in a part of the memory."""
+    optimiser: Literal["adam", "adamw", "adamax"] = "adamw"
+    lr: float = Field(default=4e-3, gt=0)
+    """The learning rate, after the warm-up."""
+    warmup: int = Field(default=100, ge=0)
+    """Steps over which the rate rises from 0."""
+    schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
+    """How the rate falls: to 0 over the budget (of whichever limit comes first), or by half after
+    every 5 validations without a new best."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient of the loss in its unit: 2 for bits/dim, 5 for nats."""
+    ema: float = Field(default=0.995, ge=0, lt=1)
+    """Decay of the averaged weights that are validated and kept; 0 keeps the plain ones."""
+
+    # Regularisation and augmentation
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of matrices and kernels only: decoupled with adamw, else added to the gradient."""
+    l2: float = Field(default=0.0, ge=0)
+    """Coefficient of the paper's penalty, in nats per event: the sum of squares of weight-norm
+    magnitudes and of the tanh scales of checkerboard couplings."""
+    shift: float = Field(default=0.0, ge=0, le=1)
+    """Share of training images moved by up to one pixel in each direction."""
+    crop: int = Field(default=0, ge=0)
+    """Training images get an edge of so many pixels and are cut to size at a random place."""
+    flip: bool = False
+    """Mirror half of the training images left to right."""
+
+    # Validation and checkpoints
     validate_every: int | None = Field(default=None, ge=1)
     """Steps between validations: an epoch, within 100 to 500."""
     validate_on: int | None = Field(default=None, ge=1)
     """At most so many validation events at a time: 1,000 images, 20,000 rows."""
-    shift: float = Field(default=0.0, ge=0, le=1)
-    """Share of training images moved by up to one pixel in each direction."""
-    flip: bool = False
-    """Mirror half of the training images left to right."""
+    checkpoint_every: float = Field(default=60.0, ge=0)
+    """Seconds between checkpoints, where a folder is given."""
+    rewinds: int = Field(default=5, ge=0)
+    """How often a run may go back to its last good state after a NaN or an exploding gradient."""
+
+    # Precision and speed
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the conditioners while training; densities are never below float32."""
+    compile: bool = False
+    """Let torch.compile make the training step faster, after a minute or so of compiling."""
+    deterministic: bool = False
+    """Only algorithms that repeat to the last bit, on GPUs too."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the data's order, augmentation, noise and dropout."""
     device: str | None = None

@@ -1,0 +1,318 @@
+"""One training run from its first step, or from a checkpoint, to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError, NumericalError
+from ..flow import Flow
+from ..layers import conditioners_in
+from .events import Events
+from .feed import Batch, Feed
+from .guard import Guard, culprit, named
+from .history import Run
+from .learner import Learner
+from .optimise import Rate
+from .progress import Progress
+from .ranks import Ranks
+from .saving import restore, save_best, save_checkpoint, saved_checkpoint
+from .settings import FitConfig
+from .signals import StopRequests
+from .validation import Validation
+
+__all__ = ["Session"]
+
+_PROVEN_EVERY = 100
+"""Steps after which weights that have just given a sound gradient become those to go back to."""
+
+_SIGNALS = ("interrupted", "terminated")
+
+
+class Session:
+    """What a run knows, and the steps that it takes.
+
+    Attributes:
+        step: how many steps have been taken, failed ones included.
+        good: the step and state to go back to when numbers go wrong.
+        best_state: the flow's state dict at the best validation.
+        elapsed: seconds of training, of earlier sessions too; all ranks have rank 0's.
+        threads: CPU threads, which a resumed run takes over; None until they are chosen.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        config: FitConfig,
+        feed: Feed,
+        validation: Events,
+        ranks: Ranks,
+        folder: Path | None,
+        progress: bool,
+    ) -> None:
+        self.flow, self.config, self.feed = flow, config, feed
+        self.ranks, self.folder = ranks, folder
+        images = len(flow.shape) == 3
+        self.held_out = validation.some(config.validate_on or (1_000 if images else 20_000))
+        self.every = config.validate_every or min(500, max(100, feed.per_epoch or 500))
+        self.max_steps = self._limit()
+        self.clip = config.clip or (2.0 if flow.levels is not None else 5.0)
+        self.rate, self.guard, self.stop = Rate(config), Guard(), StopRequests()
+        chosen = {"batch_size": feed.batch_size, "max_steps": self.max_steps, "clip": self.clip}
+        self.result = Run(
+            flow.unit,
+            settings={**asdict(config), **chosen, "processes": ranks.size},
+            folder=None if folder is None else str(folder),
+        )
+        self.show = Progress(progress and ranks.lead, flow.unit, self.max_steps, config.max_time)
+        self.best_state: dict[str, Tensor] | None = None
+        self.best_saved = -1.0
+        self.step, self.rewinds = 0, 0
+        self.threads: int | None = None
+        self.since_validation: list[float] = []
+        self.asked = ""  # the signal that all ranks know of
+        self.before, self.elapsed = 0.0, 0.0
+        self.start = self.saved = time.monotonic()
+        self.recent = (0, 0.0)
+
+    def _limit(self) -> int | None:
+        """The number of steps, or None if only time limits the run."""
+        per_epoch, config, limits = self.feed.per_epoch, self.config, []
+        if config.epochs is not None:
+            if per_epoch is None:
+                raise InputError("a stream has no epochs; give max_steps or max_time.")
+            limits.append(math.ceil(config.epochs * per_epoch))
+        if config.max_steps is not None:
+            limits.append(config.max_steps)
+        if not limits and config.max_time is None:
+            limits.append(max(2_000, 20 * (per_epoch or 0)))
+        return min(limits) if limits else None
+
+    # Begin and end ---------------------------------------------------------------------------
+
+    def begin(self, resume: bool) -> None:
+        """Initialise what is read off data, or go on from a checkpoint.
+
+        Raises:
+            InputError: the checkpoint is of another run, or the folder holds a run and it is not
+                to be resumed.
+        """
+        self.start = time.monotonic()
+        events = self.feed.events
+        enough = 1_000 if len(self.flow.shape) == 3 else 10_000
+        sample = self.held_out.some(enough)
+        self.fingerprint = "a stream"
+        if isinstance(events, Events):
+            sample = events.some(enough, self.config.seed)
+            self.fingerprint = events.fingerprint()
+        checkpoint = saved_checkpoint(self, resume)
+        if checkpoint is None:
+            with conditioners_in(self.flow, None):
+                self.flow.initialise(*sample.all())
+        self.flow.train()
+        self.learner = Learner(self.flow, self.config, self.ranks)
+        self.validation = Validation(self.flow, self.held_out, sample, self.ranks)
+        if checkpoint is None:
+            self.good = (0, self.learner.state())
+        else:
+            restore(self, checkpoint)
+        self._write_metrics()
+        self.saved = time.monotonic()
+        self.recent = (self.step, self.elapsed)
+
+    def run(self) -> Run:
+        """Train until a limit, patience or the user ends it; keep the best weights."""
+        result = self.result
+        result.settings["threads"] = self.threads
+        try:
+            with self.stop, self.show:
+                for sentence in result.events:
+                    self.show.say(sentence)
+                try:
+                    self._steps()
+                except KeyboardInterrupt:
+                    result.stopped = self.stop.asked or "interrupted"
+                self._end()
+        finally:
+            if self.best_state is not None:
+                self.flow.load_state_dict(self.best_state)
+            self.flow.eval()
+            self.flow.zero_grad(set_to_none=True)
+        save_best(self)
+        self.show.close(result)
+        return result
+
+    def _end(self) -> None:
+        if self.result.stopped not in _SIGNALS:
+            self._validate_unless_done()
+            self._checkpoint()
+            return
+        # Before anything else, and as it is: what comes next does not belong to the run that
+        # goes on from here. The second Ctrl-C may have torn a step in two.
+        if not self.stop.torn:
+            self._checkpoint()
+        if self.best_state is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._validate()
+
+    # Steps -----------------------------------------------------------------------------------
+
+    def _steps(self) -> None:
+        while not self._over():
+            if self.step and self.step % self.every == 0:
+                self._validate_unless_done()
+                if self._out_of_patience():
+                    self.result.stopped = f"no better validation in {self.config.patience}"
+                    return
+            if time.monotonic() - self.saved >= self.config.checkpoint_every:
+                self._checkpoint()
+            batch = self.feed.batch(self.step)
+            if not len(batch):
+                self.result.stopped = "the stream has ended"
+                return
+            self._one_step(batch)
+
+    def _one_step(self, batch: Batch) -> None:
+        rate = self.rate(self.step, self._spent())
+        share, norm = self.learner.gradient(batch, self.step)
+        loss = self._agree(share)
+        fault = self.guard.fault(loss, float(norm))
+        if fault is None and self.step % _PROVEN_EVERY == 0:
+            self.good = (self.step, self.learner.state())
+        self.step += 1
+        if fault is not None:
+            self._retreat(fault, batch, rate)
+            return
+        self.learner.step(rate, self.clip, norm)
+        self.since_validation.append(loss)
+        self.show.update(
+            step=self.step,
+            epoch=self.feed.epoch(self.step),
+            seconds=self.elapsed,
+            loss=loss,
+            lr=rate,
+            rate=self._speed(),
+        )
+
+    def _agree(self, loss: float) -> float:
+        """Bring loss, time and wishes to stop together over the ranks; the whole loss."""
+        elapsed = self.before + time.monotonic() - self.start
+        if self.ranks.size == 1:
+            self.elapsed, self.asked = elapsed, self.stop.asked
+            return loss
+        asked = {"": 0, "interrupted": 1, "terminated": 1000}[self.stop.asked]
+        lead = elapsed if self.ranks.lead else 0.0
+        told = self.ranks.add(torch.tensor([loss, lead, asked], dtype=torch.float64))
+        loss, self.elapsed, wishes = told.tolist()
+        if wishes:
+            self.asked = "terminated" if wishes >= 1000 else "interrupted"
+        return loss
+
+    def _spent(self) -> float:
+        """The share of the budget that is used up."""
+        by_steps = self.step / self.max_steps if self.max_steps else 0.0
+        by_time = self.elapsed / self.config.max_time if self.config.max_time else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    def _over(self) -> bool:
+        if self.max_steps is not None and self.step >= self.max_steps:
+            self.result.stopped = "all steps done"
+        elif self.config.max_time is not None and self.elapsed >= self.config.max_time:
+            self.result.stopped = "time is up"
+        elif self.asked:
+            self.result.stopped = self.asked
+        return bool(self.result.stopped)
+
+    def _speed(self) -> float:
+        """Events per second since the last validation."""
+        step, seconds = self.recent
+        return (self.step - step) * self.feed.batch_size / max(self.elapsed - seconds, 1e-9)
+
+    def _retreat(self, fault: str, batch: Batch, rate: float) -> None:
+        """Go back to the last good state, with half the learning rate, and say why."""
+        where, events = culprit(self.flow, batch.part(self.ranks.part(len(batch))))
+        events = sorted(event for part in self.ranks.gather(events) for event in part)
+        said = f"step {self.step:,}: {fault}{named(events)}; {where}"
+        if self.rewinds >= self.config.rewinds:
+            kept = "the best weights so far are kept" if self.best_state else "no step was of use"
+            save_best(self)
+            raise NumericalError(
+                f"{said}. After going back {self.rewinds} times, {kept}. Try a lower lr (it was "
+                f"{rate:.3g}) or a smaller clip (now {self.clip:.3g}), and look at the data for "
+                f"extreme values."
+            )
+        step, state = self.good
+        self.rewinds += 1
+        self.rate.halve()
+        self.learner.restore(state)
+        self.flow.train()
+        left = self.config.rewinds - self.rewinds
+        self._say(
+            f"{said}. Back to the weights of step {step:,}, with half the learning rate "
+            f"({left} more such retreats are allowed)."
+        )
+
+    def _say(self, sentence: str) -> None:
+        self.result.events.append(sentence)
+        self.show.say(sentence)
+
+    # Validation ------------------------------------------------------------------------------
+
+    def _validate_unless_done(self) -> None:
+        records = self.result.records
+        if not records or records[-1]["step"] != self.step:
+            self._validate()
+
+    def _validate(self) -> None:
+        result = self.result
+        losses = self.since_validation or [r["train"] for r in result.records[-1:]]
+        with self.validation.as_kept(self.learner.average) as drift:
+            # Several ranks may only stop together.
+            with self.stop.at_once() if self.ranks.size == 1 else contextlib.nullcontext():
+                loss = self.validation.loss()
+            best = not result.best or loss < result.best["validation"]
+            if best:
+                state = self.flow.state_dict()
+                self.best_state = {key: value.clone() for key, value in state.items()}
+        record = {
+            "step": self.step,
+            "epoch": round(self.feed.epoch(self.step), 3),
+            "seconds": round(self.elapsed, 2),
+            "train": float(np.mean(losses)) if losses else loss,
+            "validation": loss,
+            "lr": self.rate(self.step, self._spent()),
+            "items_per_second": round(self._speed(), 1),
+        }
+        if drift:
+            record["drift"] = round(drift, 4)
+        result.records.append(record)
+        result.best = record if best else result.best
+        self.since_validation = []
+        self.rate.validated(best)
+        self._write_metrics()
+        self.show.validated(record, result.best)
+        self._agree(0.0)
+        self.recent = (self.step, self.elapsed)
+
+    def _out_of_patience(self) -> bool:
+        if self.config.patience is None:
+            return False
+        behind = [r for r in self.result.records if r["step"] > self.result.best["step"]]
+        return len(behind) >= self.config.patience
+
+    # Files -----------------------------------------------------------------------------------
+
+    def _write_metrics(self) -> None:
+        if self.folder is not None and self.ranks.lead:
+            self.result.save(self.folder / "metrics.jsonl")
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(self)
+        self.saved = time.monotonic()
