@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from pushforward import InputError
-from pushforward.pictures import as_pixels, image_grid, save_images, scatter_rows, write_png
+from pushforward.pictures import (
+    _limits,
+    as_pixels,
+    contact_sheet,
+    image_grid,
+    save_images,
+    scatter_rows,
+    write_png,
+)
 
 
 def test_levels_become_the_whole_range_of_grey():
@@ -60,3 +68,34 @@ def test_names_in_scripts_that_the_font_lacks(columns, tmp_path):
     rows = np.random.default_rng(0).normal(size=(50, columns))
     scatter_rows(tmp_path / "plot.png", rows, columns=["数", "년", "ก"][:columns])
     assert (tmp_path / "plot.png").exists()
+
+
+def test_a_contact_sheet_shows_every_image_in_order_with_its_caption():
+    images = np.arange(1, 11).reshape(10, 1, 1, 1) * np.ones((1, 1, 8, 8), dtype=int) * 10
+    sheet = contact_sheet(images, 256, [str(i) for i in range(10)])
+    assert sheet.shape == (8 + 2 * 98, 8 + 8 * 80, 3)
+    for index in range(10):
+        y, x = 8 + (index // 8) * 98, 8 + (index % 8) * 80
+        assert (sheet[y : y + 72, x : x + 72] == 10 * (index + 1)).all()
+        below = sheet[y + 74 : y + 88, x : x + 72]
+        assert below.min() < 128  # ink
+    same = contact_sheet(images, 256, ["a name that is far too long for an image"] * 10)
+    assert same.shape == sheet.shape
+    assert (same[:, :8] == 255).all()
+    assert (contact_sheet(images, 256) == image_grid(images, 256, columns=8)).all()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 1000])
+def test_pairs_of_any_number_of_columns(columns, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, columns))
+    rows[:, 0] = 3.0  # a column of one value
+    scatter_rows(tmp_path / "pairs.png", rows, most=8, pairs=True)
+    with Image.open(tmp_path / "pairs.png") as picture:
+        assert 300 < picture.width < 2500
+
+
+def test_an_outlier_does_not_flatten_the_rest():
+    values = np.random.default_rng(0).normal(size=10_000)
+    values[0] = 1e9
+    low, high = _limits([values])
+    assert -8 < low < -2 < 2 < high < 8

@@ -48,7 +48,7 @@ def test_command_line_example_runs(tmp_path):
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
-    assert {"digits.png", "scores.csv", "runs/digits/model.safetensors"} <= made
+    assert {"digits.png", "scores.csv", "runs/digits/best/model.safetensors"} <= made
 
 
 def test_the_two_commands_are_targets_of_the_makefile():
@@ -62,3 +62,13 @@ def test_the_two_commands_are_targets_of_the_makefile():
 def test_links_lead_somewhere():
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
         assert (README.parent / link).exists(), link
+
+
+def test_settings_in_the_guide_are_settings():
+    from pushforward.cli.config import plan
+    from pushforward.cli.yaml_text import load_yaml
+
+    found = blocks("yaml", GUIDE)
+    assert found
+    for text in found:
+        plan([load_yaml(text, "the guide")])

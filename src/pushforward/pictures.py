@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["as_pixels", "image_grid", "save_images", "scatter_rows", "write_png"]
+__all__ = [
+    "as_pixels",
+    "contact_sheet",
+    "image_grid",
+    "save_images",
+    "scatter_rows",
+    "write_png",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -87,6 +94,36 @@ def save_images(folder: str | os.PathLike[str], images: Any, levels: int | None)
     return len(pixels)
 
 
+def contact_sheet(
+    images: Any, levels: int | None, captions: Sequence[str] | None = None, columns: int = 8
+) -> Array:
+    """Images ``(N, C, H, W)`` on a white sheet ``(H', W', 3)``, each with its caption below."""
+    if captions is None:
+        return image_grid(images, levels, columns=min(columns, len(images)))
+    from PIL import Image, ImageDraw, ImageFont
+
+    pixels = as_pixels(images, levels)
+    n, height, width, channels = pixels.shape
+    scale = max(1, round(72 / max(height, width)))
+    wide, high = max(width * scale, 72), height * scale
+    gap, line = 8, 18
+    across, down = min(columns, n), math.ceil(n / columns)
+    size = (gap + across * (wide + gap), gap + down * (high + line + gap))
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for index, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
+        x = gap + (index % columns) * (wide + gap)
+        y = gap + (index // columns) * (high + line + gap)
+        large = Image.fromarray(image[..., 0] if channels == 1 else image)
+        large = large.resize((width * scale, high), Image.Resampling.NEAREST)
+        sheet.paste(large, (x + (wide - large.width) // 2, y))
+        text = caption
+        while draw.textlength(text, font=font) > wide and len(text) > 2:
+            text = text.removesuffix("…")[:-1] + "…"
+        draw.text((x + wide / 2, y + high + 2), text, "#333", font=font, anchor="ma")
+    return np.asarray(sheet)
+
+
 def scatter_rows(
     path: str | os.PathLike[str],
     rows: Any,
@@ -95,52 +132,91 @@ def scatter_rows(
     *,
     label: str = "samples",
     most: int = 5,
+    pairs: bool = False,
 ) -> None:
     """Draw pairs of columns of ``rows``, over ``data`` where given, as a PNG.
 
-    Of more than ``most`` columns the first ones are shown; one column is a histogram.
+    Of more than ``most`` columns the first ones are shown; one column is a histogram. Two columns
+    are one scatter plot, unless ``pairs`` asks for their histograms too. Axes leave out the most
+    extreme thousandths, which would flatten all the rest.
     """
     from matplotlib.figure import Figure
 
-    rows = np.asarray(rows, dtype=np.float64)[:4000]
-    layers = [(rows, label, "C0")]
+    layers = [(_some(rows), label, "C0")]
     if data is not None:
-        layers.insert(0, (np.asarray(data, dtype=np.float64)[:4000], "data", "0.6"))
-    size = min(most, rows.shape[1])
-    names = [str(c).replace("$", r"\$") for c in columns or range(1, rows.shape[1] + 1)]
-    side = 4.8 if size <= 2 else 1.9 * size
-    figure = Figure(figsize=(side, side), layout="constrained")
-    if size == 2:
+        layers.insert(0, (_some(data), "data", "0.6"))
+    width = layers[0][0].shape[1]
+    size = min(most, width)
+    names = [_plain(str(c)) for c in columns or range(1, width + 1)]
+    side = 4.8 if size <= 2 else 1.1 + 1.5 * size
+    figure = Figure(figsize=(side * 4 / 3 if size == 1 else side, side), layout="constrained")
+    if size == 2 and not pairs:
         _scatter(figure.add_subplot(), layers, 0, 1, 3.0)
         figure.axes[0].set(xlabel=names[0], ylabel=names[1])
         figure.axes[0].legend(frameon=False, markerscale=4, loc="upper right")
     else:
         _pairs(figure, layers, names[:size])
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        title = f"{size} of {width:,} columns" if size < width else None
+        figure.legend(handles, labels, frameon=False, loc="upper right", title=title)
     with writing(path) as temporary, warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes, which says enough.
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         figure.savefig(temporary, dpi=130)
 
 
+def _some(rows: Any, most: int = 4000) -> Array:
+    """At most so many rows, from all over: files are often sorted."""
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    return np.asarray(rows, dtype=np.float64)
+
+
+def _plain(name: str, longest: int = 24) -> str:
+    """A column's name for matplotlib, which reads what lies between dollars as mathematics."""
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return short.replace("$", r"\$")
+
+
 def _pairs(figure: Figure, layers: list[tuple[Array, str, str]], names: list[str]) -> None:
-    """Histograms on the diagonal, scatter plots off it."""
+    """Histograms on the diagonal, scatter plots below it."""
     size = len(names)
     grid = figure.subplots(size, size, squeeze=False)
+    limits = [_limits([values[:, i] for values, _, _ in layers]) for i in range(size)]
     for i, j in np.ndindex(size, size):
         axes: Axes = grid[i][j]  # type: ignore[assignment]
+        if j > i:
+            axes.set_visible(False)
+            continue
         if i == j:
             for values, label, colour in layers:
                 style: dict[str, Any] = {"color": colour, "alpha": 0.5, "label": label}
-                axes.hist(values[:, i], bins=40, density=True, **style)
+                axes.hist(values[:, i], bins=40, range=limits[i], density=True, **style)
             axes.spines[["top", "right"]].set_visible(False)
         else:
             _scatter(axes, layers, j, i, 1.5)
-        axes.tick_params(labelsize=6, left=False, labelleft=False, labelbottom=i == size - 1)
+            axes.set_ylim(*limits[i])
+        axes.set_xlim(*limits[j])
+        first = j == 0 and i > 0
+        axes.tick_params(
+            labelsize=6, left=first, labelleft=first, bottom=True, labelbottom=i == size - 1
+        )
+        axes.locator_params(nbins=4)
         if i == size - 1:
             axes.set_xlabel(names[j], fontsize=8)
-        if j == 0:
+        if first:
             axes.set_ylabel(names[i], fontsize=8)
-    grid[0][0].legend(frameon=False, fontsize=7)
+
+
+def _limits(columns: Sequence[Array]) -> tuple[float, float]:
+    """An interval of all but the most extreme values of these columns, never empty."""
+    values = np.concatenate(columns)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.quantile(values, [0.001, 0.999]))
+    margin = 0.04 * (high - low) or max(1e-6, 0.5 * abs(high))
+    return low - margin, high + margin
 
 
 def _scatter(axes: Axes, layers: list[tuple[Array, str, str]], i: int, j: int, size: float) -> None:

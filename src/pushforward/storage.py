@@ -24,7 +24,7 @@ from . import __version__
 from .errors import InputError
 from .files import sync_folder, write_bytes, write_text
 
-__all__ = ["FORMAT", "Saved", "read_model", "write_model"]
+__all__ = ["FORMAT", "Saved", "model_folder", "read_model", "write_model"]
 
 FORMAT = 1
 """Version of the directory's layout. A higher one is from a newer pushforward."""
@@ -82,13 +82,13 @@ def write_model(directory: str | os.PathLike[str], saved: Saved, card: str) -> N
 
 
 def read_model(directory: str | os.PathLike[str]) -> Saved:
-    """Read what ``write_model`` wrote.
+    """Read what ``write_model`` wrote; of the folder of a run, its best model.
 
     Raises:
         InputError: no model there, or one that is cut short, altered, from a newer version, or
             not of this library; says which file and what to do.
     """
-    folder = Path(directory)
+    folder = model_folder(directory)
     config = _read_config(folder)
     return Saved(
         config["family"],
@@ -97,6 +97,15 @@ def read_model(directory: str | os.PathLike[str]) -> Saved:
         config["facts"],
         _read_weights(folder, config),
     )
+
+
+def model_folder(directory: str | os.PathLike[str]) -> Path:
+    """Where the model of ``directory`` lies: in it, or in ``best/`` of the folder of a run."""
+    folder = Path(directory)
+    best = folder / "best"
+    if not (folder / _CONFIG).exists() and (best / _CONFIG).exists():
+        return best
+    return folder
 
 
 # Reading ---------------------------------------------------------------------------------------
@@ -109,6 +118,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; a saved model is a directory with a {_CONFIG}.")
     if not path.exists():
+        if (folder / "config.yaml").exists():
+            raise InputError(
+                f"{folder} is the folder of a run that has not saved a model yet; wait for its "
+                f"first checkpoint."
+            )
         raise InputError(f"{folder} is not a saved model: it has no {_CONFIG}.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -74,3 +74,13 @@ def here(tmp_path, monkeypatch):
     """An empty current directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of something else than pictures, which take the most of a small run's time."""
+
+    def pages(folder, flow, rows=None):
+        (folder / "report.html").write_text("<p>drawn</p>")
+
+    monkeypatch.setattr("pushforward.cli.results.write_pages", pages)

@@ -1,11 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import typer
 from commands import fails, succeeds
 from PIL import Image
 
 from pushforward import list_models
+from pushforward.cli import app
+from pushforward.cli.config import DataConfig
+from pushforward.cli.listing import _captions
 from pushforward.cli.output import number
+from pushforward.data import Dataset
 
 
 def test_models_are_listed():
@@ -33,7 +39,8 @@ def test_data_of_images(here):
     ):
         assert part in text
     with Image.open("sheet.png") as sheet:
-        assert sheet.size == (8 * 68 + 4, 8 * 68 + 4)
+        assert sheet.size == (8 * 80 + 8, 8 * (72 + 18 + 8) + 8)
+        assert np.asarray(sheet).std() > 50
 
 
 def test_data_of_rows(here, table_file):
@@ -68,6 +75,12 @@ def test_mistakes_of_data(here, table_file):
     assert fails("data", table_file, "--sheet", "sheet.jpg") == (
         "cannot tell the format of sheet.jpg by its name: it should end in .png."
     )
+    assert fails("data", "digits", "--crop", "left") == (
+        "--crop is one of centre, random; got left."
+    )
+    assert fails("data", "digits", "--cache", "on") == (
+        "--cache is one of auto, always, never; got on."
+    )
     Path("empty.csv").touch()
     assert fails("data", "empty.csv") == "empty.csv is an empty file."
     Path("text.csv").write_text("name\nx\ny\n")
@@ -94,3 +107,36 @@ def test_mistakes_of_data(here, table_file):
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text
+
+
+def test_captions_are_names_where_labels_have_names():
+    values = np.zeros((6, 1, 2, 2), dtype=np.uint8)
+    labels = {"train": np.array([0, 1, 2, -1, 1, 0])}
+    index = np.array([0, 2, 3, 4])
+
+    def captions(labels, names):
+        dataset = Dataset(
+            *("set", "images", (1, 2, 2), 256, values, values[:0], values[:0]),
+            labels=labels,
+            label_names=names,
+        )
+        return _captions(dataset, index)
+
+    assert captions(labels, ("cat", "dog", "owl")) == ["cat", "owl", "", "dog"]
+    assert captions(labels, None) == ["0", "2", "-1", "1"]
+    assert captions(None, None) is None
+    assert captions({"train": np.arange(1000)}, None) is None
+
+
+def test_data_reads_by_default_as_train_does():
+    verbs = typer.main.get_command(app).commands
+    shared = {p.name: p.default for p in verbs["data"].params if hasattr(DataConfig, p.name)}
+    assert set(shared) == {"columns", "size", "crop", "max_unreadable", "cache"}
+    for name, default in shared.items():
+        assert default == getattr(DataConfig(), name)
+
+
+def test_info_of_a_run_is_that_of_its_model(moons_model):
+    assert succeeds("info", moons_model, "--json").replace("moons/best", "moons") == succeeds(
+        "info", moons_model / "best", "--json"
+    ).replace("moons/best", "moons")

@@ -9,7 +9,10 @@ from commands import fails, invoke, succeeds
 import pushforward
 from pushforward.errors import NumericalError
 
-VERBS = ("train", "sample", "score", "encode", "eval", "verify", "info", "models", "data")
+VERBS = (
+    *("train", "sample", "score", "encode", "eval", "verify", "info", "report"),
+    *("models", "data", "cache"),
+)
 
 
 def python(code, **options):

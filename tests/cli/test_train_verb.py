@@ -1,4 +1,8 @@
 import json
+import re
+import shlex
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -6,45 +10,50 @@ import yaml
 from commands import SMALL, fails, invoke, succeeds
 from PIL import Image
 
-from pushforward import load
+from pushforward import load, open_data
 from pushforward.errors import NumericalError
+from pushforward.training.progress import Progress
 
 FILES = {
-    "README.md",
-    "config.json",
+    "best",
+    "checkpoints",
     "config.yaml",
     "curves.png",
-    "history.jsonl",
-    "model.safetensors",
+    "metrics.jsonl",
+    "report.html",
     "samples.png",
 }
+WEIGHTS = "best/model.safetensors"
 
 
 def names(folder):
-    return {path.name for path in Path(folder).iterdir()}
+    return {path.name for path in Path(folder).iterdir()} - {".lock"}
 
 
 def test_images_end_to_end(here, photos):
     text = succeeds("train", photos, *SMALL, "--size", "8")
     (folder,) = Path("runs").iterdir()
     assert names(folder) == FILES
-    for part in ("images (3, 8, 8), 256 levels: 10 train, 1 validation, 1 test", "bits/dim"):
+    counts = {name: len(part) for name, part in open_data(photos, size=8).splits().items()}
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    for part in (f"images (3, 8, 8), 256 levels: {said}", "bits/dim"):
         assert part in text
-    for name in ("history.jsonl", "curves.png", "samples.png", "config.yaml"):
+    for name in ("best", "report.html", "samples.png", "config.yaml"):
         assert str(folder / name) in text
     flow = load(folder)
     assert flow.facts["model"] == "realnvp"
     data = flow.facts["data"]
-    assert data["counts"] == {"train": 10, "validation": 1, "test": 1}
+    assert data["counts"] == counts
     assert (data["shape"], data["levels"], data["size"]) == ([3, 8, 8], 256, 8)
     assert not data["built_in"]
     metrics = flow.facts["metrics"]
     assert metrics["unit"] == "bits/dim"
     assert metrics["steps"] == 5
     assert metrics["stopped"] == "all steps done"
-    assert metrics["test_events"] == 1
+    assert metrics["test_events"] == counts["test"]
     assert flow.facts["fit"]["max_steps"] == 5
-    assert json.loads((folder / "history.jsonl").read_text())["step"] == 5
+    assert flow.facts["parameters"] == sum(p.numel() for p in flow.parameters())
+    assert json.loads((folder / "metrics.jsonl").read_text())["step"] == 5
     with Image.open(folder / "samples.png") as picture:
         assert picture.size == (8 * (8 * 8 + 4) + 4,) * 2  # 8 images of 8 pixels, each 8 wide
 
@@ -52,7 +61,7 @@ def test_images_end_to_end(here, photos):
 def test_rows_end_to_end(table_file, here):
     text = succeeds("train", table_file, *SMALL, "--columns", "age,[red]height", "--out", "here")
     assert names("here") == FILES
-    assert "rows of 2 numbers: 160 train, 20 validation, 20 test" in text
+    assert re.search(r"rows of 2 numbers: \d+ train, \d+ validation, \d+ test", text)
     assert "nats" in text
     assert text.count("may exceed 1") == 1
     flow = load("here")
@@ -70,11 +79,11 @@ def test_quiet_prints_the_result_only(here):
     assert lines[0].split() == ["loss", "standard", "error", "events"]
     assert lines[1].split()[0] == "test"
     assert [line.split()[0] for line in lines[3:]] == [
+        "folder",
         "model",
-        "history",
-        "curves",
+        "report",
         "samples",
-        "config",
+        "settings",
     ]
 
 
@@ -92,7 +101,7 @@ def test_a_negative_loss_is_explained_once_when_quiet(here):
     assert " ".join(text.split()).count("may exceed 1") == 1
 
 
-def test_settings_reach_the_run_in_their_order(here):
+def test_settings_reach_the_run_in_their_order(here, undrawn):
     Path("run.yaml").write_text(
         "source: two-moons\n"
         "model: {name: realnvp, couplings: 2, width: 4, depth: 1}\n"
@@ -112,18 +121,18 @@ def test_settings_reach_the_run_in_their_order(here):
 
 
 @pytest.mark.parametrize("source", ["digits", "table"])
-def test_config_yaml_repeats_the_run_to_the_bit(source, here, table_file):
+def test_config_yaml_repeats_the_run_to_the_bit(source, here, table_file, undrawn):
     given = table_file if source == "table" else source
     succeeds("train", given, *SMALL, "--out", "first", "--seed", "4", "--set", "data.split_seed=2")
     succeeds("train", "--config", "first/config.yaml", "--out", "second")
-    weights = [Path(name, "model.safetensors").read_bytes() for name in ("first", "second")]
+    weights = [Path(name, WEIGHTS).read_bytes() for name in ("first", "second")]
     assert weights[0] == weights[1]
     assert Path("first/config.yaml").read_text() == Path("second/config.yaml").read_text()
     succeeds("train", "--config", "first/config.yaml", "--out", "third", "--seed", "5")
-    assert Path("third/model.safetensors").read_bytes() != weights[0]
+    assert Path("third", WEIGHTS).read_bytes() != weights[0]
 
 
-def test_a_named_model_keeps_its_own_settings(here, monkeypatch):
+def test_a_named_model_keeps_its_own_settings(here, undrawn):
     """The paper's optimiser, on its architecture made small."""
     small = ["--set", "model.width=4", "--set", "model.blocks=1", "--set", "model.shape=[1,8,8]"]
     succeeds("train", "digits", "--model", "realnvp-cifar10", *small, "--max-steps", "2", "-q")
@@ -147,15 +156,41 @@ def test_the_next_free_folder_is_taken(here):
 
 def test_a_model_is_replaced_only_by_force(here):
     succeeds("train", "two-moons", *SMALL, "-q", "--out", "model")
-    before = Path("model/model.safetensors").read_bytes()
+    before = Path("model", WEIGHTS).read_bytes()
     arguments = ["train", "two-moons", *SMALL, "-q", "--out", "model", "--seed", "1"]
+    assert fails(*arguments) == (
+        "model already holds a run; give another --out, --resume to go on with it, or --force to "
+        "replace it."
+    )
+    assert Path("model", WEIGHTS).read_bytes() == before
+    Path("model/best/notes.txt").write_text("mine")
+    Path("model/report.html").write_text("old")
+    Path("model/checkpoints/step-99999999.safetensors").touch()
+    assert "no numeric column" in fails("train", text_only(here), "--out", "model", "--force")
+    assert Path("model", WEIGHTS).read_bytes() == before
+    succeeds(*arguments, "--force")
+    assert Path("model", WEIGHTS).read_bytes() != before
+    assert names("model") == FILES
+    assert names("model/checkpoints") == {"step-00000005.safetensors"}
+    assert Path("model/best/notes.txt").read_text() == "mine"
+
+
+def text_only(folder):
+    path = folder / "text.csv"
+    path.write_text("name\nx\ny\n")
+    return path
+
+
+def test_a_saved_model_is_replaced_only_by_force(here, conditional_model):
+    shutil.copytree(conditional_model, "model")
+    arguments = ["train", "two-moons", *SMALL, "-q", "--out", "model"]
     assert fails(*arguments) == (
         "model already holds a model; give another --out, or --force to replace it."
     )
-    assert Path("model/model.safetensors").read_bytes() == before
+    assert "holds a model, but no run to go on with" in fails(*arguments, "--resume")
     succeeds(*arguments, "--force")
-    assert Path("model/model.safetensors").read_bytes() != before
     assert names("model") == FILES
+    assert load("model").shape == (2,)
 
 
 def test_places_that_cannot_be_written_are_refused_before_training(here):
@@ -166,6 +201,10 @@ def test_places_that_cannot_be_written_are_refused_before_training(here):
     Path("other").mkdir()
     Path("other/config.json").write_text('{"of": "something else"}')
     assert "is not of a pushforward model" in fails("train", "digits", "--out", "other", "--force")
+    Path("yaml").mkdir()
+    Path("yaml/config.yaml").write_text("source: digits\n")
+    assert "is not of a pushforward run" in fails("train", "digits", "--out", "yaml", "--force")
+    assert Path("yaml/config.yaml").read_text() == "source: digits\n"
     assert "cannot make the folder" in fails("train", "digits", "--out", "file/inside")
     assert "cannot make the folder" in fails("train", "digits", "--out", "file/a/b")
     Path("runs").write_text("x")
@@ -192,24 +231,44 @@ def test_odd_names_make_plain_folders(here):
 # Interruption ----------------------------------------------------------------------------------
 
 
-def test_interrupt_saves_the_best_so_far_and_exits_with_130(here, monkeypatch):
-    from pushforward.training import loop
+@pytest.fixture
+def signalled(monkeypatch):
+    """Let a signal come after the third step; the fourth is the last one then."""
+    update = Progress.update
 
-    step = loop._Loop._one_step
+    def signalling(number):
+        def patched(self, *, step, **more):
+            update(self, step=step, **more)
+            if step == 3:
+                signal.raise_signal(number)
 
-    def interrupted(self, index):
-        if self.step == 3:
-            raise KeyboardInterrupt
-        return step(self, index)
+        monkeypatch.setattr(Progress, "update", patched)
 
-    monkeypatch.setattr(loop._Loop, "_one_step", interrupted)
+    return signalling
+
+
+def test_interrupt_keeps_the_best_so_far_and_exits_with_130(here, signalled):
+    signalled(signal.SIGINT)
     result = invoke("train", "two-moons", *SMALL, "-q")
     assert result.exit_code == 130
-    assert result.stderr == "interrupted; the best weights so far are saved\n"
+    assert result.stderr == (
+        "interrupted; go on with\n    pushforward train --out runs/two-moons --resume\n"
+    )
     assert "nats" in result.stdout
     assert names("runs/two-moons") == FILES
     metrics = load("runs/two-moons").facts["metrics"]
-    assert (metrics["stopped"], metrics["steps"]) == ("interrupted", 3)
+    assert (metrics["stopped"], metrics["steps"]) == ("interrupted", 4)
+
+
+def test_sigterm_saves_a_checkpoint_and_no_more(here, signalled):
+    signalled(signal.SIGTERM)
+    result = invoke("train", "two-moons", *SMALL, "-q", "--out", "it's here")
+    assert result.exit_code == 143
+    assert result.stdout == ""
+    command = result.stderr.splitlines()[1].strip()
+    assert shlex.split(command)[1:] == ["train", "--out", "it's here", "--resume"]
+    assert names("it's here/checkpoints") == {"step-00000004.safetensors"}
+    assert not Path("it's here/report.html").exists()
 
 
 def test_interrupt_before_the_first_step_leaves_nothing(here, monkeypatch):

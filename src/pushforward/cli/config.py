@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -22,9 +22,18 @@ from ..errors import InputError
 from ..models.registry import PRESETS, Preset
 from ..models.settings import settings
 from ..training import FitConfig
+from .options import CACHE
 from .yaml_text import load_yaml
 
-__all__ = ["DataConfig", "Plan", "merge_fit", "plan", "read_config", "read_sets"]
+__all__ = [
+    "DATA_FIELDS",
+    "DataConfig",
+    "Plan",
+    "merge_fit",
+    "plan",
+    "read_config",
+    "read_sets",
+]
 
 SECTIONS = ("model", "fit", "data")
 LIMITS = ("epochs", "max_steps", "max_time")
@@ -41,6 +50,16 @@ class DataConfig:
     fractions: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] = (0.1, 0.1)
     size: int | None = Field(default=None, ge=1)
     levels: int | None = Field(default=None, ge=2)
+    crop: Literal["centre", "random"] = "centre"
+    max_unreadable: int | None = Field(default=100, ge=0)
+    cache: Literal["auto", "always", "never"] = "auto"
+
+    def arguments(self) -> dict[str, Any]:
+        """As ``open_data`` takes them."""
+        return {**dataclasses.asdict(self), "cache": CACHE[self.cache]}
+
+
+DATA_FIELDS = tuple(item.name for item in dataclasses.fields(DataConfig))
 
 
 @dataclass(frozen=True)
@@ -124,12 +143,7 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
             model["seed"] = seed
     _check("fit", fit, FitConfig, preset)
     _check("model", {"shape": (1,), **model}, preset.config, preset)
-    columns = data.get("columns")
-    if isinstance(columns, str):
-        data["columns"] = [column.strip() for column in columns.split(",")]
-    elif isinstance(columns, list):
-        data["columns"] = [str(column) for column in columns]
-    reading = _check("data", data, DataConfig, preset)
+    reading = _reading(data, preset)
     if model.get("context"):
         raise InputError(
             "model.context makes a conditional model, which the command line takes from Python "
@@ -185,6 +199,26 @@ def _preset(name: Any) -> Preset:
     near = difflib.get_close_matches(str(name), PRESETS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}."
     raise InputError(f"model.name = {name!r} is not a model; {hint}")
+
+
+def _reading(data: Mapping[str, Any], preset: Preset) -> DataConfig:
+    """The settings of reading data, in which lists may also be texts with commas."""
+    data = dict(data)
+    columns = data.get("columns")
+    if isinstance(columns, str):
+        data["columns"] = [column.strip() for column in columns.split(",")]
+    elif isinstance(columns, list):
+        data["columns"] = [str(column) for column in columns]
+    fractions = data.get("fractions")
+    if isinstance(fractions, str):
+        data["fractions"] = fractions.split(",")
+        if len(data["fractions"]) != 2:
+            raise InputError(
+                f"data.fractions = {fractions!r} will not do: give the shares of validation and "
+                f"test, as 0.1,0.1."
+            )
+    checked: DataConfig = _check("data", data, DataConfig, preset)
+    return checked
 
 
 def _check(section: str, values: Mapping[str, Any], config: type[Any], preset: Preset) -> Any:

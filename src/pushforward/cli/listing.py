@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import Columns, Size
+from .options import CACHE, CUTS, Cache, Columns, Crop, MaxUnreadable, Size
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -48,12 +48,15 @@ def data(
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Draw the first training images, or a scatter plot of the rows.",
+            help="Draw 64 training images, or columns of the rows against one another.",
             show_default=False,
         ),
     ] = None,
     size: Size = None,
     columns: Columns = None,
+    crop: Crop = "centre",
+    max_unreadable: MaxUnreadable = 100,
+    cache: Cache = "auto",
 ) -> None:
     """Show what a source holds: its kind, shape and splits, columns and missing values.
 
@@ -70,8 +73,18 @@ def data(
 
     if sheet is not None:
         check_suffix(sheet, [".png"])
+    for option, value, known in (("--crop", crop, CUTS), ("--cache", cache, tuple(CACHE))):
+        if value not in known:
+            raise InputError(f"{option} is one of {', '.join(known)}; got {value}.")
     names = None if columns is None else [name.strip() for name in columns.split(",")]
-    dataset = open_data(source, columns=names, size=size)
+    dataset = open_data(
+        source,
+        columns=names,
+        size=size,
+        crop=crop,  # type: ignore[arg-type]  # one of CUTS
+        max_unreadable=max_unreadable,
+        cache=CACHE[cache],
+    )
     _print(describe(dataset))
     if sheet is not None:
         _draw(dataset, sheet)
@@ -112,9 +125,28 @@ def _print(summary: dict[str, Any]) -> None:
 
 
 def _draw(dataset: Dataset, path: Path) -> None:
-    from ..pictures import image_grid, scatter_rows, write_png
+    """Images from all over the training part, with labels if these are few; pairs of columns."""
+    import numpy as np
 
-    if dataset.kind == "images":
-        write_png(path, image_grid(dataset.train[:64], dataset.levels))
-    else:
-        scatter_rows(path, dataset.train, columns=dataset.columns, label="training rows")
+    from ..pictures import contact_sheet, scatter_rows, write_png
+
+    if dataset.kind != "images":
+        columns, label = dataset.columns, "training rows"
+        scatter_rows(path, dataset.train, columns=columns, label=label, most=8, pairs=True)
+        return
+    count = len(dataset.train)
+    index = np.linspace(0, count - 1, min(64, count)).astype(np.int64)
+    write_png(path, contact_sheet(dataset.train[index], dataset.levels, _captions(dataset, index)))
+
+
+def _captions(dataset: Dataset, index: Any) -> list[str] | None:
+    """The labels of these images, by name where they have names; None if there are many or none."""
+    import numpy as np
+
+    labels = (dataset.labels or {}).get("train")
+    if labels is None or len(np.unique(labels)) > 100:
+        return None
+    names = dataset.label_names
+    if names is None:
+        return [str(label) for label in labels[index]]
+    return [names[label] if 0 <= label < len(names) else "" for label in labels[index].tolist()]

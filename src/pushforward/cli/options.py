@@ -8,7 +8,26 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Columns", "Data", "Device", "Json", "Model", "Part", "Size", "SomeData", "Split"]
+__all__ = [
+    "CACHE",
+    "CUTS",
+    "Cache",
+    "Columns",
+    "Crop",
+    "Data",
+    "Device",
+    "Json",
+    "MaxUnreadable",
+    "Model",
+    "Part",
+    "Size",
+    "SomeData",
+    "Split",
+]
+
+CACHE = {"auto": None, "always": True, "never": False}
+"""The words of --cache, and what ``open_data`` takes for them."""
+CUTS = ("centre", "random")
 
 
 class Split(StrEnum):
@@ -21,7 +40,10 @@ class Split(StrEnum):
 
 
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Folder of a run or of a saved model.", show_default=False
+    ),
 ]
 
 _SOURCES = "a built-in name, a CSV, Parquet, npy, npz or idx file, an image, or a folder"
@@ -74,5 +96,24 @@ Columns = Annotated[
         metavar="A,B",
         help="Columns of a table; all numeric ones if not given.",
         show_default=False,
+    ),
+]
+
+Crop = Annotated[
+    str,
+    typer.Option(
+        metavar="WHERE", help="centre or random: the square that --size cuts from an image."
+    ),
+]
+
+MaxUnreadable = Annotated[
+    int, typer.Option(help="Damaged images or lines to leave out before giving up.")
+]
+
+Cache = Annotated[
+    str,
+    typer.Option(
+        metavar="WHEN",
+        help="auto, always or never: keep decoded data on the disk; auto keeps large sets.",
     ),
 ]

@@ -57,16 +57,25 @@ def _wrapped(text: str, indent: int) -> list[str]:
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, left: Sequence[int] = (0,)
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    left: Sequence[int] = (0,),
+    whole: Sequence[int] = (),
 ) -> None:
-    """Print a table; the columns at the positions ``left`` are texts, the others numbers."""
+    """Print a table; the columns at the positions ``left`` are texts, the others numbers.
+
+    Texts are broken where the terminal is narrow, those at ``whole`` last of all.
+    """
     from rich.table import Table
 
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
         is_text = index in left
         justify: Any = "left" if is_text else "right"
-        grid.add_column(name, justify=justify, overflow="fold", no_wrap=not is_text)
+        grid.add_column(
+            name, justify=justify, overflow="fold", no_wrap=not is_text or index in whole
+        )
     for row in rows:
         grid.add_row(*(str(cell) for cell in row))
     show(grid)

@@ -41,6 +41,8 @@ class Prepared:
             "size": plan.data.size,
             "split_seed": plan.data.split_seed,
             "fractions": list(plan.data.fractions),
+            "crop": plan.data.crop if plan.data.size is not None else None,
+            "max_unreadable": plan.data.max_unreadable,
             "notes": list(dataset.notes) or None,
         }
         return {key: value for key, value in known.items() if value is not None}
@@ -54,15 +56,7 @@ def prepare(plan: Plan) -> Prepared:
     """
     if plan.fit.get("device") is not None:
         usable_device(plan.fit["device"])
-    validation, test = plan.data.fractions
-    dataset = open_data(
-        plan.source,
-        columns=plan.data.columns,
-        split_seed=plan.data.split_seed,
-        fractions=(validation, test),
-        size=plan.data.size,
-        levels=plan.data.levels,
-    )
+    dataset = open_data(plan.source, **plan.data.arguments())
     preset = PRESETS[plan.name]
     begin = Recommendation(preset.settings, preset.training)
     if plan.name == "realnvp":

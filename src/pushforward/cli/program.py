@@ -1,7 +1,8 @@
 """The program: its verbs, and what becomes of an error.
 
 Exit codes: 0 done; 1 a check of ``verify`` failed; 2 the user's mistake, said in one line;
-130 interrupted (``train`` has saved the best weights by then); 141 the reader of a pipe has gone.
+130 interrupted (``train`` has saved the best weights by then); 141 the reader of a pipe has gone;
+143 terminated (``train`` has saved a checkpoint).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import InputError, NumericalError
+from .cached import cache
 from .listing import data, models
+from .pages import report
 from .sample import sample
 from .score import encode, evaluate, score
 from .train import train
@@ -93,8 +96,8 @@ def _flowing(text: str) -> str:
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Learn": {"train": train},
     "Use a model": {"sample": sample, "score": score, "encode": encode},
-    "Judge a model": {"eval": evaluate, "verify": verify, "info": info},
-    "Look up": {"models": models, "data": data},
+    "Judge a model": {"eval": evaluate, "verify": verify, "info": info, "report": report},
+    "Look up": {"models": models, "data": data, "cache": cache},
 }
 for _panel, _verbs in _VERBS.items():
     for _name, _verb in _verbs.items():

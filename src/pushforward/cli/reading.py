@@ -103,6 +103,8 @@ def read(flow: Flow, source: str, split: Split, missing: Missing = "raise") -> A
             missing=missing,
             split_seed=known.split_seed,
             fractions=(validation, test),
+            crop=known.crop,
+            max_unreadable=known.max_unreadable,
         )
     except InputError as error:
         if "split is empty" in str(error):

@@ -1,4 +1,4 @@
-"""What a training run tells and leaves: a header, the model with its facts, pictures, settings."""
+"""What a training run tells and leaves: a header, its settings, the measured model, a report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from .. import __version__
 from ..data import Dataset
 from ..files import write_text
-from ..flow import Flow
 from ..jobs import Evaluation, evaluate
+from ..jobs.environment import environment
+from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
 from ..models.registry import PRESETS
 from ..models.settings import checked
 from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import number, pairs, paragraphs, say, shape_text, table
+from .pages import write_pages
 from .prepare import Prepared
 from .yaml_text import dump_yaml
 
-__all__ = ["announce", "conclude", "loss_error"]
+__all__ = ["announce", "conclude", "learn", "loss_error", "write_settings"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,49 +43,83 @@ def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
         lines["why"] = prepared.reason
     for index, note in enumerate(dataset.notes):
         lines["notes" if not index else " " * index] = note
-    lines["folder"] = str(folder)
+    step = newest_step(folder)
+    lines["folder"] = str(folder) + ("" if step is None else f", going on from step {step:,}")
     return lines
 
 
-def conclude(prepared: Prepared, plan: Plan, folder: Path, quiet: bool) -> bool:
-    """Train, save and measure; print the result. Returns whether training was interrupted."""
-    flow, dataset = prepared.flow, prepared.dataset
-    run = fit(flow, dataset, progress=not quiet, **prepared.fit)
+def write_settings(prepared: Prepared, plan: Plan, folder: Path) -> None:
+    """Write ``config.yaml``: all settings of the run, so that later defaults do not change it."""
+    model = asdict(prepared.flow.config)
+    model.pop("context", None)
+    model.pop("levels", None)  # they follow from the data
+    if "shape" not in PRESETS[plan.name].settings:
+        model.pop("shape", None)
+    settings = asdict(checked(FitConfig, prepared.fit, "fit"))
+    lines = [f"{WRITTEN} {__version__}. Repeat the run by"]
+    lines.append("#     pushforward train --config config.yaml")
+    if settings["max_time"] is not None:
+        lines.append("# Time is a limit here, so that the weights depend on the machine's speed.")
+    content = {
+        "source": plan.source,
+        "model": {"name": plan.name, **model},
+        "fit": settings,
+        "data": asdict(plan.data),
+    }
+    write_text(folder / "config.yaml", "\n".join(lines) + "\n" + dump_yaml(content))
+
+
+def learn(prepared: Prepared, plan: Plan, folder: Path, *, resume: bool, progress: bool) -> Run:
+    """Train; ``fit`` writes checkpoints, metrics and the best model with these facts."""
+    flow = prepared.flow
     flow.facts = {
         "model": plan.name,
+        "parameters": sum(p.numel() for p in flow.parameters()),
         "data": prepared.facts(plan),
-        "fit": {key: value for key, value in run.settings.items() if value is not None},
-        "metrics": _training_metrics(run),
+        "environment": environment(prepared.fit.get("device")),
     }
-    # The weights first: whatever happens from here on, they are safe.
-    flow.save(folder)
-    run.save(folder / "history.jsonl")
-    write_text(folder / "config.yaml", _settings(prepared, plan))
-    run.plot(folder / "curves.png")
-    # What is measured and drawn is the model as others will load it.
-    saved = load(folder, device=str(flow.device))
+    return fit(
+        flow, prepared.dataset, progress=progress, folder=folder, resume=resume, **prepared.fit
+    )
+
+
+def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
+    """Measure the best model as others will load it, draw and report; print the result."""
+    best = folder / "best"
+    if not (best / "config.json").exists():
+        say(f"Nothing was learned yet; {folder} holds the settings of the run.")
+        return
+    saved = load(best, device=str(record.settings.get("device") or "cpu"))
     split, events = _held_out(dataset)
     result = evaluate(saved, events)
-    measured = {split: result.loss, f"{split}_error": loss_error(result)}
-    saved.facts["metrics"] |= measured | {f"{split}_events": result.events}
-    saved.save(folder)
-    _draw_samples(saved, dataset, folder / "samples.png")
+    saved.facts["metrics"] = {
+        **saved.facts.get("metrics", {}),
+        "steps": record.records[-1]["step"],  # fit wrote these with its last best weights
+        "seconds": record.records[-1]["seconds"],
+        "stopped": record.stopped,
+        split: result.loss,
+        f"{split}_error": loss_error(result),
+        f"{split}_events": result.events,
+    }
+    if record.events:
+        saved.facts["events"] = list(record.events)
+    saved.save(best)
     if not quiet:
         say()
     _print_loss(split, result)
     if quiet and result.loss < 0:  # otherwise fit has said so
         paragraphs(result.sentences)
+    write_pages(folder, saved, None if dataset.kind == "images" else events)
     say()
     pairs(
         {
-            "model": folder,
-            "history": folder / "history.jsonl",
-            "curves": folder / "curves.png",
+            "folder": folder,
+            "model": best,
+            "report": folder / "report.html",
             "samples": folder / "samples.png",
-            "config": folder / "config.yaml",
+            "settings": folder / "config.yaml",
         }
     )
-    return run.stopped == "interrupted"
 
 
 # Measures --------------------------------------------------------------------------------------
@@ -103,18 +139,6 @@ def _held_out(dataset: Dataset) -> tuple[str, Array]:
     return name, splits[name]
 
 
-def _training_metrics(run: Run) -> dict[str, Any]:
-    best, last = run.best, run.records[-1]
-    return {
-        "unit": run.unit,
-        "validation": best["validation"],
-        "best_step": best["step"],
-        "steps": last["step"],
-        "seconds": last["seconds"],
-        "stopped": run.stopped,
-    }
-
-
 def _print_loss(name: str, result: Evaluation) -> None:
     error = loss_error(result)
     row = [
@@ -124,38 +148,3 @@ def _print_loss(name: str, result: Evaluation) -> None:
         f"{result.events:,}",
     ]
     table(["", "loss", "standard error", "events"], [row])
-
-
-# Files -----------------------------------------------------------------------------------------
-
-
-def _settings(prepared: Prepared, plan: Plan) -> str:
-    """The settings of the run, all of them, so that later defaults do not change it."""
-    model = asdict(prepared.flow.config)
-    model.pop("context", None)
-    model.pop("levels", None)  # they follow from the data
-    if "shape" not in PRESETS[plan.name].settings:
-        model.pop("shape", None)
-    settings = asdict(checked(FitConfig, prepared.fit, "fit"))
-    lines = [f"# Written by pushforward {__version__}. Repeat the run by"]
-    lines.append("#     pushforward train --config config.yaml")
-    if settings["max_time"] is not None:
-        lines.append("# Time is a limit here, so that the weights depend on the machine's speed.")
-    content = {
-        "source": plan.source,
-        "model": {"name": plan.name, **model},
-        "fit": settings,
-        "data": asdict(plan.data),
-    }
-    return "\n".join(lines) + "\n" + dump_yaml(content)
-
-
-def _draw_samples(flow: Flow, dataset: Dataset, path: Path) -> None:
-    from ..pictures import image_grid, scatter_rows, write_png
-
-    if dataset.kind == "images":
-        write_png(path, image_grid(flow.sample(64, seed=0).cpu().numpy(), flow.levels))
-        return
-    rows = flow.sample(2000, seed=0).cpu().numpy()
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    scatter_rows(path, rows, _held_out(dataset)[1], dataset.columns)

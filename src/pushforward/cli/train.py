@@ -2,136 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
-from .options import Columns, Device, Size
+from . import train_options as o
 
 __all__ = ["train"]
 
+NOT_SETTINGS = ("config", "sets", "seed", "resume", "out", "force", "quiet", "tensorboard")
+"""What is said about the run, and is no setting of it."""
+
 
 def train(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A built-in name (see 'data'), a file, a folder or a quoted glob.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="See 'models'; realnvp if not given.", show_default=False
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where to save; a new folder in runs/ if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    max_time: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Such as 90s, 15m, 1h30m.", show_default=False),
-    ] = None,
-    epochs: Annotated[
-        float | None, typer.Option(help="Passes over the data.", show_default=False)
-    ] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Steps of the optimiser.", show_default=False)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Events in a step.", show_default=False)
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Of first weights, order and noise, not of the splits. 0 if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    size: Size = None,
-    columns: Columns = None,
-    device: Device = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="YAML with source: and the sections model:, fit:, data:.",
-            show_default=False,
-        ),
-    ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="One setting, such as model.couplings=6 or fit.clip=1. Repeat as you need.",
-            show_default=False,
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a model in --out.")] = False,
+    ctx: typer.Context,
+    source: o.Source = None,
+    columns: o.Columns = None,
+    size: o.Size = None,
+    crop: o.Crop = None,
+    levels: o.Levels = None,
+    fractions: o.Fractions = None,
+    split_seed: o.SplitSeed = None,
+    max_unreadable: o.MaxUnreadable = None,
+    cache: o.Cache = None,
+    model: o.ModelName = None,
+    sets: o.Sets = None,
+    config: o.Config = None,
+    seed: o.Seed = None,
+    epochs: o.Epochs = None,
+    max_steps: o.MaxSteps = None,
+    max_time: o.MaxTime = None,
+    patience: o.Patience = None,
+    batch_size: o.BatchSize = None,
+    accumulate: o.Accumulate = None,
+    optimiser: o.Optimiser = None,
+    lr: o.Lr = None,
+    warmup: o.Warmup = None,
+    schedule: o.Schedule = None,
+    clip: o.Clip = None,
+    ema: o.Ema = None,
+    weight_decay: o.WeightDecay = None,
+    l2: o.L2 = None,
+    shift: o.Shift = None,
+    augment_crop: o.AugmentCrop = None,
+    flip: o.Flip = None,
+    resume: o.Resume = False,
+    checkpoint_every: o.CheckpointEvery = None,
+    validate_every: o.ValidateEvery = None,
+    validate_on: o.ValidateOn = None,
+    rewinds: o.Rewinds = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    precision: o.Precision = None,
+    compile: o.Compile = None,
+    deterministic: o.Deterministic = None,
+    out: o.Out = None,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    tensorboard: o.Tensorboard = False,
 ) -> None:
-    """Train a model on any source and save it with curves, samples and its settings.
+    """Train a model on any source and leave a folder with the model, its report and its settings.
 
     Example: pushforward train digits
 
     Example: pushforward train table.csv --columns age,income --max-time 15m
 
+    Example: pushforward train --out runs/digits --resume --max-time 1h
+
     A setting is taken from the first of these that has it: an option, --set, the --config file,
-    the recommendation for the data (or the named model's own), the library's default. A limit
-    (epochs, steps, time) replaces the limits of all that come later in this list. Ctrl-C ends
-    training, saves the best weights so far and exits with code 130.
+    the recommendation for the data (or the named model's own), the library's default, which is the
+    one shown below. A limit (epochs, steps, time) replaces the limits of all that come later in
+    this list. Every setting has its place in a YAML file: model.*, fit.* and data.*, as in the
+    config.yaml that each run leaves.
+
+    Ctrl-C ends training with the best weights so far and exits with code 130; SIGTERM saves a
+    checkpoint, no more, and exits with 143. Both print the command that goes on. On several GPUs:
+    torchrun --nproc-per-node 8 -m pushforward train ...
     """
-    from .config import plan, read_config, read_sets
-    from .folder import refuse_taken, reserved
-    from .output import pairs
-    from .prepare import prepare
-    from .results import announce, conclude
+    from .config import read_config, read_sets
+    from .run import Wishes, run
 
-    fit = {
-        "max_time": max_time,
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "batch_size": batch_size,
-        "lr": lr,
-        "device": device,
-    }
-    flags = {
-        "source": source,
-        "model": {"name": model},
-        "fit": fit,
-        "data": {"size": size, "columns": columns},
-    }
-    levels = [read_config(config) if config else {}, read_sets(sets or []), _given(flags)]
-    asked = plan(levels, seed)
-    if out is not None:
-        refuse_taken(out, force)
-    prepared = prepare(asked)
-    with reserved(out, prepared.dataset.name) as folder:
-        if quiet:
-            for note in prepared.dataset.notes:
-                typer.echo(f"note: {note}", err=True)
+    stronger = [
+        read_config(config) if config else {},
+        read_sets(sets or []),
+        _level({key: value for key, value in ctx.params.items() if value is not None}),
+    ]
+    run(Wishes(stronger, seed, out, resume=resume, force=force, quiet=quiet, board=tensorboard))
+
+
+def _level(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as a level of settings."""
+    from .config import DATA_FIELDS
+
+    level: dict[str, Any] = {"model": {}, "fit": {}, "data": {}}
+    for name, value in given.items():
+        if name in NOT_SETTINGS:
+            continue
+        if name == "source":
+            level["source"] = value
+        elif name == "model":
+            level["model"]["name"] = value
+        elif name == "augment_crop":  # crop is of image files, as they are read
+            level["fit"]["crop"] = value
         else:
-            pairs(announce(prepared, asked, folder))
-        interrupted = conclude(prepared, asked, folder, quiet)
-    if interrupted:
-        typer.echo("interrupted; the best weights so far are saved", err=True)
-        raise typer.Exit(130)
-
-
-def _given(level: Mapping[str, object]) -> dict[str, object]:
-    """The flags that were given."""
-    return {
-        key: _given(value) if isinstance(value, Mapping) else value
-        for key, value in level.items()
-        if value is not None
-    }
+            level["data" if name in DATA_FIELDS else "fit"][name] = value
+    return level

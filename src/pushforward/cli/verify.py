@@ -58,12 +58,13 @@ def info(
 
     Example: pushforward info runs/digits
     """
+    from ..storage import model_folder
     from .layers import layer_tree
     from .output import pairs, say
     from .reading import open_model
 
     flow = open_model(model, conditional=True)
-    saved = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    saved = json.loads((model_folder(model) / "config.json").read_text(encoding="utf-8"))
     tree = layer_tree(flow)
     if as_json:
         say(json.dumps(_content(flow, saved, model, tree), indent=2, ensure_ascii=False))
@@ -114,7 +115,11 @@ def _lines(flow: Flow, saved: dict[str, Any], model: Path) -> dict[str, str]:
         "parameters": f"{sum(p.numel() for p in flow.parameters()):,} ({saved['dtype']})",
         "format": f"{saved['format']}, saved by pushforward {saved.get('pushforward', 'unknown')}",
     }
-    lines |= {key: _text(v) for key, v in flow.facts.items() if not isinstance(v, dict)}
+    lines |= {
+        key: _text(value)
+        for key, value in flow.facts.items()
+        if not isinstance(value, dict) and key != "parameters"
+    }
     if flow.context:
         lines["context"] = f"{flow.context} numbers per event"
     return lines

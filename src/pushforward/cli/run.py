@@ -1,0 +1,143 @@
+"""One run of ``train``, from what was asked to the exit code, alone or under torchrun."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from ..errors import InputError
+from ..jobs.run_folder import resume_command
+from ..training import Run
+from ..training.ranks import Ranks, joined
+from .config import Level, Plan, plan
+from .folder import refuse_taken, reserved
+from .output import pairs, paragraphs, say
+from .prepare import Prepared, prepare
+from .results import announce, conclude, learn, write_settings
+from .resume import finished, resumed_plan, run_to_resume
+from .tensorboard import check_tensorboard, write_tensorboard
+
+__all__ = ["Wishes", "run"]
+
+T = TypeVar("T")
+
+CODES = {"interrupted": 130, "terminated": 143}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was said on the command line: levels of settings, the weakest first, and the rest."""
+
+    levels: Sequence[Level]
+    seed: int | None
+    out: Path | None
+    resume: bool
+    force: bool
+    quiet: bool
+    board: bool
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What to train, and the folder of the run to go on with; ``done`` if nothing is left to do."""
+
+    asked: Plan
+    folder: Path | None = None
+    done: tuple[str, str] | None = None
+
+
+def run(wishes: Wishes) -> None:
+    """Train as asked; every process of torchrun comes here, and the first one speaks.
+
+    Raises:
+        InputError: something that was asked for cannot be done.
+        typer.Exit: with 130 or 143, after a signal ended the run.
+    """
+    if wishes.board:
+        check_tensorboard()
+    if wishes.resume and wishes.force:
+        raise InputError("--resume goes on with a run and --force replaces it; give one of them.")
+    with joined() as ranks:
+        begun = _by_lead(ranks, lambda: _begin(wishes))
+        if begun.done is not None:
+            if ranks.lead:
+                sentence, command = begun.done
+                paragraphs(sentence)
+                say(f"    {command}")  # in one line, to be copied
+            return
+        stopped = _train(wishes, ranks, begun)
+    if stopped in CODES:
+        raise typer.Exit(CODES[stopped])
+
+
+def _begin(wishes: Wishes) -> _Begun:
+    """Find the run to go on with, or make sure that a new one has a place."""
+    folder = run_to_resume(wishes.out, wishes.levels) if wishes.resume else None
+    if folder is not None:
+        asked = resumed_plan(folder, wishes.levels, wishes.seed)
+        return _Begun(asked, folder, finished(folder, asked))
+    asked = plan(wishes.levels, wishes.seed)
+    if wishes.out is not None:
+        refuse_taken(wishes.out, wishes.force)
+    return _Begun(asked)
+
+
+def _train(wishes: Wishes, ranks: Ranks, begun: _Begun) -> str:
+    """Train and leave a whole folder; returns why training ended."""
+    asked, resuming = begun.asked, begun.folder is not None
+    prepared = prepare(asked)
+    with contextlib.ExitStack() as stack:
+        place = reserved(begun.folder or wishes.out, prepared.dataset.name, anew=not resuming)
+        folder = _by_lead(ranks, lambda: stack.enter_context(place))
+        if ranks.lead:
+            write_settings(prepared, asked, folder)
+            _header(prepared, asked, folder, wishes.quiet)
+        shown = ranks.lead and not wishes.quiet
+        record = learn(prepared, asked, folder, resume=resuming, progress=shown)
+        return _finish(wishes, prepared, folder, record) if ranks.lead else record.stopped
+
+
+def _finish(wishes: Wishes, prepared: Prepared, folder: Path, record: Run) -> str:
+    """Measure, draw and say how to go on; returns why the run ended."""
+    if wishes.quiet:
+        for sentence in record.events:
+            typer.echo(f"note: {sentence}", err=True)
+    stopped = record.stopped
+    if stopped != "terminated":  # schedulers give seconds
+        try:
+            conclude(folder, prepared.dataset, record, wishes.quiet)
+            if wishes.board:
+                write_tensorboard(folder)
+        except KeyboardInterrupt:  # the model is safe; --resume measures and draws it
+            stopped = "interrupted"
+    if stopped in CODES:
+        typer.echo(f"{stopped}; go on with\n    {resume_command(folder)}", err=True)
+    return stopped
+
+
+def _header(prepared: Prepared, asked: Plan, folder: Path, quiet: bool) -> None:
+    if not quiet:
+        pairs(announce(prepared, asked, folder))
+        return
+    for note in prepared.dataset.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _by_lead(ranks: Ranks, work: Callable[[], T]) -> T:
+    """Let the first process do what must be done once; all get its result, or its refusal."""
+    result: Any = None
+    refused: str | None = None
+    if ranks.lead:
+        try:
+            result = work()
+        except InputError as error:
+            refused = str(error)
+    result, refused = ranks.share((result, refused))
+    if refused is not None:
+        raise InputError(refused)
+    return result
