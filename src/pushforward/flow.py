@@ -326,6 +326,28 @@ class Flow(nn.Module):
         card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
         write_model(directory, saved, card)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        function: str = "log_prob",
+    ) -> float:
+        """Write a function of the flow as a program that needs no pushforward.
+
+        See ``pushforward.exporting.export``: format ``torch`` (``.pt2``) or ``onnx``, function
+        ``log_prob``, ``encode`` or ``decode``.
+
+        Returns:
+            the largest error of the written program, relative to 1 + the size of the result.
+
+        Raises:
+            InputError: the flow cannot be exported, in one sentence.
+        """
+        from .exporting import export
+
+        return export(self, path, format=format, function=function)
+
     def extra_repr(self) -> str:
         """Show shape and kind."""
         levels = "" if self.levels is None else f", levels={self.levels}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -16,8 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import InputError, NumericalError
+from ..errors import InputError, LostProcess, NumericalError
 from .cached import cache
+from .export import export
 from .listing import data, models
 from .pages import report
 from .sample import sample
@@ -26,6 +28,10 @@ from .train import train
 from .verify import info, verify
 
 __all__ = ["app", "main"]
+
+
+_ITS_TURN = 5.0
+"""Seconds that the first process of torchrun has to say what is wrong."""
 
 
 class Verbs(TyperGroup):
@@ -38,6 +44,8 @@ class Verbs(TyperGroup):
             sys.stdout.flush()
             return result
         except (InputError, NumericalError) as error:
+            if not isinstance(error, LostProcess):
+                _let_the_first_speak()
             _complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
@@ -55,6 +63,16 @@ class Verbs(TyperGroup):
                 raise
             _complain("the device ran out of memory; give a smaller batch or model, or --device.")
             raise typer.Exit(2) from None
+
+
+def _let_the_first_speak() -> None:
+    """Let a mistake that all processes of torchrun meet be told by the first one alone.
+
+    torchrun ends the others as soon as that one has ended. What only another one has met is told
+    by that one, a little later.
+    """
+    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+        time.sleep(_ITS_TURN)
 
 
 def _complain(message: str) -> None:
@@ -95,7 +113,7 @@ def _flowing(text: str) -> str:
 
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Learn": {"train": train},
-    "Use a model": {"sample": sample, "score": score, "encode": encode},
+    "Use a model": {"sample": sample, "score": score, "encode": encode, "export": export},
     "Judge a model": {"eval": evaluate, "verify": verify, "info": info, "report": report},
     "Look up": {"models": models, "data": data, "cache": cache},
 }

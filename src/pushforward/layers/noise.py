@@ -35,6 +35,17 @@ def _mix(z: Tensor) -> Tensor:
     return z ^ _shift(z, 31)
 
 
+def _total(values: Tensor) -> Tensor:
+    """The sum of ``(N, D)`` over D, modulo 2^64."""
+    if not torch.compiler.is_exporting():
+        return values.sum(1)
+    while values.shape[1] > 1:  # the sum of ONNX's runtime does not wrap around, its addition does
+        half = values.shape[1] // 2
+        folded = values[:, :half] + values[:, half : 2 * half]
+        values = torch.cat((folded, values[:, 2 * half :]), dim=1)
+    return values.flatten() if values.shape[1] else values.sum(1)
+
+
 def content_noise(x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype) -> Tensor:
     r"""Uniform noise in (0, 1), hashed from each event of integers ``x`` and a seed.
 
@@ -47,11 +58,11 @@ def content_noise(x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype) -> Ten
     Returns:
         noise of the shape of ``x``.
     """
-    flat = x.reshape(x.shape[0], x[0].numel() if len(x) else 0).to(torch.int64)  # (N, D)
+    flat = x.flatten(1).to(torch.int64)  # (N, D)
     # The seed stands here for torch.compile: it takes a product of a plain range for arithmetic of
     # loop indices, and C++ assumes that this never overflows (torch 2.13 then overruns memory).
     position = _mix((torch.arange(1, flat.shape[1] + 1, device=x.device) ^ seed) * _GOLDEN)
-    key = _mix((flat * (position | 1)).sum(1) ^ _mix(seed * _GOLDEN + 1))  # (N,), modulo 2^64
+    key = _mix(_total(flat * (position | 1)) ^ _mix(seed * _GOLDEN + 1))  # (N,), modulo 2^64
     hashed = _mix(key[:, None] + position)
     noise = (_shift(hashed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
     return noise.reshape(x.shape)

@@ -134,7 +134,7 @@ class ResNet(nn.Module):
             h = 2 * h  # half the pixels are zeros
         h = torch.cat((h, -h), dim=1)
         if self.mask is not None:
-            h = torch.cat((h, self.mask.to(h.dtype).expand(len(h), *self.mask.shape)), dim=1)
+            h = torch.cat((h, self.mask.to(h.dtype).expand(h.shape[0], *self.mask.shape)), dim=1)
         h = self.first(relu(h))
         if self.context is not None and context is not None:
             h = h + self.context(context)[:, :, None, None]
