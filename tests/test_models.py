@@ -89,6 +89,7 @@ def test_presets_say_what_they_are_and_train_as_fit_can(name):
     checked(FitConfig, preset.training, "fit")
     if preset.training:  # the authors clip nats per image at 100; fit's loss is in bits/dim
         dims = math.prod(preset.settings["shape"])
+        assert preset.training["l2"] == 5e-5, "of nats, as in the authors' code"
         assert preset.training["clip"] == pytest.approx(100 / (dims * LN2))
 
 

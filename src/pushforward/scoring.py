@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .checks import check_context
+from .data.mapped import release
 from .flow import Flow
 
 __all__ = ["batch_for", "in_unit", "score"]
@@ -31,6 +32,8 @@ def score(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The log_prob of each event of an array or tensor, in nats, as float64 ``(N,)``.
 
+    Of a memory-mapped array no more than a few batches are in memory at a time.
+
     For a discrete flow, ``samples`` draws of noise make the bound on log P tighter.
 
     Raises:
@@ -50,6 +53,8 @@ def score(
             else:
                 nats = flow.log_prob(part, given)
             parts.append(nats.double().cpu().numpy())
+            if isinstance(x, np.ndarray):
+                release(x)
     return np.concatenate(parts)
 
 

@@ -133,6 +133,70 @@ def test_a_source_is_the_same_however_its_path_is_written(here, table_file):
     assert settings("run")["source"] == str(table_file)
 
 
+def test_a_run_and_its_data_may_move(here, table_file, monkeypatch):
+    """The settings hold the whole path; data that are no longer there may be given anew."""
+    Path("one").mkdir()
+    shutil.copy(table_file, "one/table.csv")
+    monkeypatch.chdir("one")
+    succeeds("train", "table.csv", *STEPS, "-q", "--out", "../run")
+    monkeypatch.chdir(here)
+    assert settings("run")["source"] == str(here / "one" / "table.csv")
+    succeeds("train", "--out", "run", "--resume", "-q", "--max-steps", "7")
+    shutil.move("run", "moved")
+    shutil.move("one", "two")
+    assert "no such file" in fails("train", "--out", "moved", "--resume", "--max-steps", "8")
+    again = ["--out", "moved", "--resume", "-q", "--max-steps", "8"]
+    succeeds("train", "two/table.csv", *again)
+    assert settings("moved")["source"] == str(here / "two" / "table.csv")
+    shutil.move("two/table.csv", "table.csv")
+    Path("other.csv").write_text(Path("table.csv").read_text().replace("1", "2"))
+    result = invoke("train", "other.csv", "--out", "moved", "--resume", "-q", "--max-steps", "9")
+    assert result.exit_code == 2
+    assert "was learning from other data" in result.stderr
+    assert settings("moved")["source"] == str(here / "two" / "table.csv"), "it is as it was"
+
+
+def test_settings_that_were_edited_by_hand(here, moons_run):
+    path = Path("run/config.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("lr: 0.004", "lr: 0.1"))
+    said = fails("train", "--out", "run", "--resume", "-q", "--max-steps", "8")
+    assert said.startswith("the run in run began with lr = 0.004, but now it is 0.1; ")
+    path.write_text(text.replace("width: 8", "width: 9"))
+    said = fails("train", "--out", "run", "--resume", "-q", "--max-steps", "8")
+    assert "of another architecture than RealNVP((2,)); restore the model's settings" in said
+    path.write_text(text.split("\n", 1)[1])
+    said = fails("train", "--out", "run", "--resume", "-q", "--max-steps", "8")
+    assert "no longer begins with the line '# Written by pushforward'" in said
+    path.write_text(text)
+    succeeds("train", "--out", "run", "--resume", "-q", "--max-steps", "8")
+
+
+def test_what_ends_a_run_tells_how_to_go_on(here, monkeypatch):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        once = Progress.update
+
+        def update(self, *, step, **more):
+            once(self, step=step, **more)
+            if step == 3:
+                patch.setattr("safetensors.torch.save_file", full)
+
+        patch.setattr(Progress, "update", update)
+        result = invoke(
+            "train", "two-moons", *STEPS, "-q", "--out", "run", "--checkpoint-every", "0"
+        )
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: cannot write run/checkpoints/step-00000003.safetensors: No space left on device. "
+        "Free some space there or choose another place. To go on from step 2: pushforward train "
+        "--out run --resume\n"
+    )
+    succeeds("train", "--out", "run", "--resume", "-q")
+
+
 def test_a_crash_before_the_first_checkpoint_begins_anew(here, monkeypatch):
     def crash(self, *, step, **more):
         raise MemoryError
@@ -163,6 +227,31 @@ def test_two_processes_make_one_run(here):
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is finished") == 1
     assert "torchrun --nproc-per-node 2 -m pushforward train" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once_by_two_processes(here):
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--master-port", "29514", "-m", "pushforward", "train", "nothing.csv"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode != 0
+    assert done.stderr.count("error: no such file or folder: nothing.csv") == 1
+
+
+def test_other_processes_let_the_first_speak(here, monkeypatch):
+    """And speak for themselves if it has had nothing to say by then."""
+    waited = []
+    monkeypatch.setattr("pushforward.cli.program.time.sleep", waited.append)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    fails("train", "nothing.csv")
+    assert waited == []
+    monkeypatch.setenv("RANK", "1")
+    assert fails("train", "nothing.csv").startswith("no such file")
+    assert waited == [5.0]
 
 
 def test_reading_a_run_that_has_no_model_yet(here, moons_run):

@@ -273,8 +273,10 @@ def test_more_samples_tighten_the_bound(digits_model):
     loss = {}
     for samples in (1, 4):
         text = succeeds("eval", digits_model, "--samples", samples, "--json", "-")
-        loss[samples] = json.loads(text)["loss"]
+        told = json.loads(text)
+        loss[samples] = told["loss"]
     assert loss[4] < loss[1]
+    assert told["single"] == loss[1], "beside it, what papers report"
 
 
 def test_eval_of_a_file_takes_its_own_test_part(table_model, table_file):

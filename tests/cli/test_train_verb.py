@@ -141,6 +141,7 @@ def test_a_named_model_keeps_its_own_settings(here, undrawn):
     assert written["model"]["shape"] == [1, 8, 8]
     assert written["model"]["average"] == "running"
     assert (written["fit"]["lr"], written["fit"]["schedule"]) == (1e-3, "constant")
+    assert written["fit"]["l2"] == 5e-5
     assert load("runs/digits").levels == 17
 
 

@@ -1,6 +1,8 @@
 """Folders of images, and the idx files of MNIST."""
 
+import errno
 import gzip
+import os
 import struct
 
 import numpy as np
@@ -168,6 +170,43 @@ def test_hidden_files_are_not_data(tmp_path):
     data = open_data(tmp_path)
     assert len(data) == 1
     assert data.notes == ()
+
+
+def test_what_is_no_file_is_no_data(tmp_path):
+    save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")  # to open it would wait for ever
+    assert len(open_data(tmp_path)) == 1
+    with pytest.raises(InputError, match=r"b\.png is neither a file nor a folder"):
+        open_data(tmp_path / "b.png")
+
+
+def test_a_link_does_not_take_the_place_of_the_folder(tmp_path):
+    save(tmp_path / "real" / "a.png")
+    (tmp_path / "a link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path)
+    assert list_images(tmp_path) == [tmp_path / "real" / "a.png"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    save(tmp_path / "a.png")
+    save(tmp_path / "closed" / "b.png")
+    honest = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return honest(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"cannot read the folder .*closed: Permission denied"):
+        open_data(tmp_path)
+
+
+def test_data_of_other_kinds_in_the_folder_are_noted(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("a,1")
+    (tmp_path / "README.md").write_text("mine")
+    assert open_data(tmp_path).notes == ("Beside the images, these were not read: labels.csv.",)
 
 
 def idx(values, code=8):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pushforward.data import build, delimited, describe, open_data, read_for
 from pushforward.data.cache import cache_folder, cached, clear
+from pushforward.data.mapped import read_events
 from pushforward.data.store import release
 from pushforward.errors import InputError
 
@@ -182,13 +183,18 @@ open_data({str(csv)!r}, cache=True)
 
 def test_two_processes_build_once(csv, expected, tmp_path):
     code = f"""
-import time
-from pushforward.data import build, delimited, open_data
+import os, pathlib, time
+from pushforward.data import build, delimited, open_data, progress
 build._EVERY, delimited._BLOCK = 0, 700
+progress._PATIENCE = 1000  # a busy machine is no reason to speak of progress
+here = pathlib.Path({str(tmp_path)!r})
+(here / f"{{os.getpid()}}.here").touch()
 run = build._Build.run
 def slowly(self):
     with open({str(tmp_path / "log")!r}, "a") as log:
         log.write("built\\n")
+    while len(list(here.glob("*.here"))) < 2:
+        time.sleep(0.05)
     time.sleep(0.5)
     run(self)
 build._Build.run = slowly
@@ -227,6 +233,20 @@ def test_what_is_listed_can_be_cleared(csv, tmp_path):
     assert cached() == []
     assert data.train.sum() == open_data(csv, cache=False).train.sum()  # still readable
     assert (tmp_path / "rows.csv").exists()
+
+
+def test_what_is_cleared_stays_readable_for_who_has_it_open(csv):
+    data = open_data(csv, cache=True)
+    index, expected = np.array([7, 8, 3]), np.array(data.train[[7, 8, 3]])
+    assert len(clear()) == 1
+    np.testing.assert_array_equal(read_events(data.train, index), expected)
+
+
+def test_the_source_of_an_entry_is_told_in_full(csv, monkeypatch):
+    monkeypatch.chdir(csv.parent)
+    open_data("rows.csv", cache=True)
+    (entry,) = cached()
+    assert entry.source == str(csv)
 
 
 def test_what_is_being_built_is_not_cleared(csv):

@@ -262,3 +262,48 @@ def test_what_a_column_is_does_not_depend_on_the_pieces(tmp_path, monkeypatch):
     assert whole.labels is None
     monkeypatch.setattr(delimited, "_BLOCK", 700)
     same(open_data(tmp_path / "a.csv"), whole)
+
+
+def test_a_quote_without_its_pair_costs_one_line(tmp_path, small_pieces):
+    """Cells over several lines stay whole, and the rows below a stray quote are not swallowed."""
+    lines = [f'{i},"note {i}, first\nsecond ""line""",{i * i}' for i in range(300)]
+    for i in (20, 150, 298):
+        lines[i] = f'{i},"note {i},{i * i}'
+    (tmp_path / "t.csv").write_text("a,note,b\n" + "\n".join(lines) + "\n")
+    expected = np.array([[i, i * i] for i in range(300) if i not in (20, 150, 298)])
+    data = open_data(tmp_path / "t.csv", fractions=(0, 0))
+    np.testing.assert_array_equal(data.train, expected)
+    assert data.notes[0] == (
+        "3 unreadable rows skipped: line 42 of t.csv (a quote without its pair), line 301 of t.csv "
+        "(a quote without its pair), line 596 of t.csv (a quote without its pair)."
+    )
+
+
+def test_a_quote_that_ends_in_another_row_is_none(tmp_path):
+    """The two stray quotes make a cell of several lines that would have the right place."""
+    rows = [f"{i},{i * i}" for i in range(100)]
+    rows[10], rows[60] = '"10,100', '"60,3600'
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(rows))
+    data = open_data(tmp_path / "t.csv", fractions=(0, 0))
+    assert len(data.train) == 98
+    assert data.notes[0].startswith("2 unreadable rows skipped: line 12 of t.csv (")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_of_some_parts_only_are_noted(tmp_path, ending):
+    for i, frame in enumerate([FRAME, FRAME.assign(d=1.5, e="text")]):
+        path = tmp_path / f"{i}.{ending}"
+        frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    data = open_data(tmp_path)
+    assert data.columns == ("a", "b", "c")
+    assert data.notes == ("Columns that the first file lacks were left out: d, e.",)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_link_to_nothing_is_an_unreadable_part(tmp_path, ending):
+    FRAME.to_csv(tmp_path / "0.csv", index=False)
+    FRAME.to_parquet(tmp_path / "0.parquet")
+    (tmp_path / f"1.{ending}").symlink_to("nothing")
+    data = open_data(str(tmp_path / f"*.{ending}")) if ending == "csv" else open_data(tmp_path)
+    assert len(data) == 400
+    assert any(f"skipped: 1.{ending} (" in note for note in data.notes)

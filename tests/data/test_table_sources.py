@@ -5,6 +5,8 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -41,6 +43,10 @@ def test_csv_gives_the_numbers_back(tmp_path, name, separator):
         "a, b\n1.5, 2\n3, 4\n",
         ",a,b\n0,1.5,2\n1,3,4\n",  # with pandas' index
         "1.5,2\n3,4\n",  # without a header
+        "1.5,NA\n1.5,2\n3,4\n",  # nor a complete first row
+        "a|b\n1.5|2\n3|4\n",
+        "a;b\n1;\n1,5;2\n3;4\n",  # the first fraction comes late
+        '"a, in m";b\n1,5;2\n3;4\n',
         "a,b,t,d\n1.5,2,x,2020-01-01\n3,4,y,2020-01-02\n",
         'a,b\n"1.5","2"\n3,4\n',
         "a,b\n1.5,2\n?,5\n,6\nNA,7\n3,4\n",
@@ -51,6 +57,14 @@ def test_dialects_of_csv(tmp_path, text):
     path = write(tmp_path / "t.csv", text)
     read = read_for(path, shape=(2,), missing="drop")
     np.testing.assert_array_equal(read, [[1.5, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_columns_without_names_of_pandas_are_no_row(tmp_path, index):
+    pd.DataFrame(FRAME.to_numpy()).to_csv(tmp_path / "t.csv", index=index)
+    data = open_data(tmp_path / "t.csv", fractions=(0, 0))
+    np.testing.assert_array_equal(data.train, FRAME.to_numpy())
+    assert data.columns == ("0", "1", "2")
 
 
 @pytest.mark.parametrize(
@@ -275,3 +289,42 @@ def test_a_broken_image_in_parquet_is_named(tmp_path):
     assert any("row 7 of a.parquet" in note for note in data.notes)
     with pytest.raises(InputError, match=r"row 7 of a\.parquet"):
         read_for(path, shape=(1, 5, 5))
+
+
+def test_parquet_without_columns_or_with_twins(tmp_path):
+    twins = pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, ["a", "a"])
+    for table, said in ((twins, "several columns called 'a'"), (pa.table({}), "has no columns")):
+        pq.write_table(table, tmp_path / "t.parquet")
+        with pytest.raises(InputError, match=said):
+            open_data(tmp_path / "t.parquet")
+
+
+def test_checksums_of_parquet_are_looked_at(tmp_path):
+    path = tmp_path / "t.parquet"
+    numbers = np.arange(1000.0)
+    table = pa.table({"a": numbers})
+    pq.write_table(table, path, write_page_checksum=True, compression=None, use_dictionary=False)
+    content = path.read_bytes()
+    at = content.index(numbers[500:510].tobytes())
+    path.write_bytes(content[:at] + b"\x40" + content[at + 1 :])
+    with pytest.raises(InputError, match=r"cannot read .*t\.parquet as Parquet"):
+        open_data(path)
+
+
+def test_columns_in_the_names_of_folders_are_noted(tmp_path):
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        FRAME.to_parquet(tmp_path / f"year={year}" / "part.parquet")
+    said = "Columns that only the names of folders hold were not read: year."
+    assert open_data(tmp_path).notes == (said,)
+    assert open_data(tmp_path / "year=2023").notes == ()
+
+
+def test_values_that_are_absurdly_far_out_are_noted():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 3))
+    rows[7, 1] = -1e30
+    rows[:, 2] = np.exp(3 * rows[:, 2])  # heavy tails are no mistake
+    (note,) = [note for note in open_data(rows, fractions=(0.1, 0.0)).notes if "farther" in note]
+    assert note.startswith("Column x1 (up to -1e+30) holds values millions of times farther out")
+    assert not any("farther" in note for note in open_data(rows[8:]).notes)

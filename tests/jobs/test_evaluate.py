@@ -42,6 +42,10 @@ def test_integers_by_hand():
     tighter = evaluate(flow, v, samples=16)
     assert tighter.loss < found.loss
     assert tighter.samples == 16
+    assert (tighter.single, tighter.single_error) == (found.loss, found.bits_per_dim_error)
+    assert f"bits/dim, 16 draws {tighter.loss:.4f} ±" in str(tighter)
+    assert f"bits/dim, 1 draw   {found.loss:.4f} ±" in str(tighter)
+    assert found.single is None
 
 
 def test_a_uniform_flow_needs_exactly_the_bits_of_the_levels():
@@ -83,6 +87,7 @@ def test_json_also_of_infinite_scores_and_of_one_event():
     assert record["worst"] == "-inf"
     assert record["worst_index"] == 1
     assert record["log_prob_error"] is None
+    assert "Event 1 (the first is 0) is so far" in str(found)
     single = evaluate(flow, np.array([[0.5, 0.5]]))
     assert single.log_prob == 0
     assert single.log_prob_error is None

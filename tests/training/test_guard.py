@@ -10,7 +10,7 @@ import torch
 from trials import flow_for, options_for, rows, rows_dataset, same, small_run, weights
 
 from pushforward import Dataset, InputError, NumericalError, RealNVP, fit
-from pushforward.training import session
+from pushforward.training import session, validation
 from pushforward.training.guard import Guard
 
 
@@ -36,7 +36,10 @@ def test_a_bad_step_sends_the_run_back_with_half_the_rate(value):
     (said,) = run.events
     kind = "NaN" if math.isnan(value) else "infinite"
     assert said.startswith(f"step 9: the loss was {kind}; ")
-    assert "Back to the weights of step 0, with half the learning rate (4 more" in said
+    assert (
+        "Back to the weights of step 0, with half the learning rate; it may do so 4 times more."
+        in said
+    )
     rates = {record["step"]: record["lr"] for record in run.records}
     assert rates[12] == pytest.approx(rates[6] / 2)
     assert all(math.isfinite(r["train"]) and math.isfinite(r["validation"]) for r in run.records)
@@ -65,6 +68,59 @@ def test_going_back_has_an_end_that_leaves_the_best_weights():
         fit(flow, data, rewinds=3, **{**options, "max_steps": 500})
     assert not flow.training
     assert same(weights(flow), weights(reference)), "as they were when last validated, at step 6"
+
+
+def test_what_was_given_up_goes_on_by_hand_from_its_last_good_state(tmp_path):
+    """With a rate halved once more, and the retreats that it had taken counted."""
+    data, options = rows_dataset(), options_for("rows", schedule="constant")
+    flow = poisoned(flow_for("rows"), lambda n: n > 8)
+    with pytest.raises(NumericalError) as told:
+        fit(flow, data, rewinds=1, folder=tmp_path, **{**options, "max_steps": 30})
+    assert told.value.__notes__ == ["Its checkpoint of step 10 can be resumed."]
+    run = fit(
+        flow_for("rows"),
+        data,
+        folder=tmp_path,
+        resume=True,
+        rewinds=3,
+        **{**options, "max_steps": 30},
+    )
+    assert run.stopped == "all steps done"
+    assert run.steps == 30
+    assert run.records[-1]["lr"] == pytest.approx(run.records[0]["lr"] / 4)
+
+
+def test_infinite_validation_is_told_once_and_training_goes_on():
+    """One event that is out of reach says nothing of which weights are better."""
+    data = rows_dataset()
+    far = data.validation.copy()
+    far[7] = 1e30
+    flow = RealNVP((2,), width=8, couplings=3, seed=0)
+    data = Dataset("rows", "rows", (2,), None, data.train, far, far[:0])
+    run = fit(flow, data, **options_for("rows", patience=1))
+    assert run.stopped == "all steps done"
+    assert [r["validation"] for r in run.records] == [math.inf] * len(run.records)
+    assert run.best["step"] == 24, "the latest weights"
+    (said,) = run.events
+    assert said.startswith("step 6: the validation loss was infinite for validation event 7;")
+
+
+def test_a_validation_without_a_number_sends_the_run_back(monkeypatch):
+    honest, calls = validation.score, 0
+
+    def score(*given, **more):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise NumericalError("the flow: log_prob is NaN for 3 of 40 events.")
+        return honest(*given, **more)
+
+    monkeypatch.setattr(validation, "score", score)
+    _, run = small_run()
+    assert [r["step"] for r in run.records] == [6, 18, 24]
+    (said,) = run.events
+    assert said.startswith("step 12: the validation loss was NaN; the flow: log_prob is NaN for 3")
+    assert "Back to the weights of step 0" in said
 
 
 def test_without_any_good_step_it_says_so():

@@ -4,6 +4,7 @@ import io
 import time
 
 import pytest
+from trials import same, small_run, weights
 
 from pushforward.training.history import Run
 from pushforward.training.progress import Progress, clock
@@ -36,7 +37,8 @@ def test_plain_lines_at_validations_and_after_a_silence(capsys, monkeypatch):
             step(progress, number)
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[1] for line in lines] == ["30", "60"]
-        assert lines[0].endswith("training   2.000 bits/dim  1,234/s  1:10 left")
+        assert lines[0].endswith("training   2.000 bits/dim  lr 4e-03  1,234/s  1:10 left")
+        assert "epoch 3.0" in lines[0]
         progress.validated(record(70, 2.25), record(40, 2.125))
         now += 29
         step(progress, 71)
@@ -113,8 +115,34 @@ def test_durations(seconds, text):
 def test_the_end_names_the_weights_that_are_kept(capsys):
     with Progress(True, "bits/dim", 10, None) as progress:
         pass
-    progress.close(Run("bits/dim", [record(9, 3.0)], record(5, 2.5), "time is up"))
+    run = Run("bits/dim", [record(9, 3.0)], record(5, 2.5), "time is up", steps=11)
+    progress.close(run)
     said = capsys.readouterr().out
     assert said == (
-        "Ended after 9 steps (time is up); kept the weights of step 5: validation 2.500 bits/dim.\n"
+        "Ended after 11 steps (time is up); kept the weights of step 5: validation 2.500 "
+        "bits/dim.\n"
     )
+
+
+class Left(io.StringIO):
+    """A pipe whose reader takes a line and leaves, as ``head -1`` does."""
+
+    def write(self, text):
+        if self.tell():
+            raise BrokenPipeError
+        return super().write(text)
+
+    def fileno(self):
+        return -1
+
+
+def test_a_reader_that_leaves_ends_the_run_with_a_checkpoint(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Left())
+        patch.setattr("os.dup2", lambda *given: None)  # rich would silence the real output
+        _, run = small_run(folder=tmp_path, progress=True)
+    assert run.stopped == "terminated"
+    assert run.steps < 24
+    resumed, _ = small_run(folder=tmp_path, resume=True)
+    flow, _ = small_run()
+    assert same(weights(resumed), weights(flow))

@@ -27,7 +27,7 @@ from pushforward import InputError, RealNVP, fit, load
 from pushforward.training import session
 from pushforward.training.checkpoint import list_checkpoints
 
-KINDS = ["rows", "batch norm", "images"]
+KINDS = ["rows", "no dropout", "batch norm", "images"]
 
 
 class Stop(Exception):
@@ -119,7 +119,7 @@ def test_a_run_is_not_started_over_another(tmp_path):
 
 def test_only_the_same_run_goes_on(tmp_path):
     small_run(folder=tmp_path)
-    with pytest.raises(InputError, match=r"began with lr=0\.004, but now it is 0\.1"):
+    with pytest.raises(InputError, match=r"began with lr = 0\.004, but now it is 0\.1"):
         small_run(folder=tmp_path, resume=True, lr=0.1)
     flow = RealNVP((2,), width=9)
     with pytest.raises(InputError, match="of another architecture"):

@@ -31,7 +31,12 @@ def signalled(monkeypatch, number, at, where="_one_step", times=1):
 
 
 @pytest.mark.parametrize(
-    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+    ("number", "word"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGHUP, "terminated"),
+    ],
 )
 @pytest.mark.parametrize("at", [0, 9])
 def test_a_signal_ends_a_run_that_can_go_on(monkeypatch, tmp_path, number, word, at):
@@ -47,6 +52,17 @@ def test_a_signal_ends_a_run_that_can_go_on(monkeypatch, tmp_path, number, word,
     assert list_checkpoints(tmp_path)[-1].stem == f"step-{at + 1:08}", "the step was finished"
     resumed, _ = small_run(folder=tmp_path, resume=True)
     assert same(weights(resumed), weights(flow))
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signalled(monkeypatch, signal.SIGHUP, 9)
+        _, run = small_run()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.stopped == "all steps done"
 
 
 def test_a_signal_during_validation_is_heard_at_once(monkeypatch, tmp_path):

@@ -50,6 +50,8 @@ def test_a_short_stream_holds_out_a_tenth():
     stream = Stream(RealNVP((2,)), iter([rows(30)]))
     assert len(stream.held_out[0]) == 3
     assert len(stream.batch(0, 100)[0]) == 27
+    stream = Stream(RealNVP((2,)), lambda: iter([rows(30)]), hold_out=30)
+    assert len(stream.held_out[0]) == 3, "not all of them, though there are just as many"
     stream = Stream(RealNVP((2,)), iter([rows(1)]))
     assert len(stream.held_out[0]) == 1
     assert len(stream.batch(0, 100)[0]) == 1

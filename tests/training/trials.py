@@ -33,7 +33,8 @@ def flow_for(kind, seed=0):
     if kind == "images":
         return RealNVP((1, 4, 4), width=4, couplings=2, dropout=0.2, seed=seed)
     norm = "batch" if kind == "batch norm" else "actnorm"
-    return RealNVP((2,), width=8, couplings=3, dropout=0.2, norm=norm, seed=seed)
+    dropout = 0.0 if kind == "no dropout" else 0.2
+    return RealNVP((2,), width=8, couplings=3, dropout=dropout, norm=norm, seed=seed)
 
 
 def data_for(kind):

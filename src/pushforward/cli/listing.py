@@ -40,7 +40,7 @@ def data(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A built-in name, a file, a folder or a quoted glob.",
+            help="A built-in name, a file, a folder, a quoted glob or hf:owner/name.",
             show_default=False,
         ),
     ],
@@ -95,9 +95,12 @@ def _print(summary: dict[str, Any]) -> None:
     from .output import number, pairs, say, shape_text, table
 
     counts = summary["counts"]
+    what = shape_text(summary["shape"])
+    if counts["total"] == 1:
+        what = what.replace("rows", "row", 1).replace("images", "image", 1)
     lines = {
         "name": summary["name"],
-        "events": f"{counts['total']:,} {shape_text(summary['shape'])}, {summary['dtype']}",
+        "events": f"{counts['total']:,} {what}, {summary['dtype']}",
         "splits": ", ".join(f"{counts[s]:,} {s}" for s in ("train", "validation", "test")),
         "range": f"{number(summary['min'])} to {number(summary['max'])}",
     }

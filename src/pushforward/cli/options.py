@@ -46,7 +46,10 @@ Model = Annotated[
     ),
 ]
 
-_SOURCES = "a built-in name, a CSV, Parquet, npy, npz or idx file, an image, or a folder"
+_SOURCES = (
+    "a built-in name, a CSV, Parquet, npy, npz, idx or tar file, an image, a folder, a quoted "
+    "glob, or hf:owner/name"
+)
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help=f"Any source: {_SOURCES}.", show_default=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..checks import usable_device
@@ -15,7 +16,7 @@ from ..models.recommend import Recommendation, recommend
 from ..models.registry import PRESETS
 from .config import Plan, merge_fit
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "is_path", "located", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Prepared:
         dataset = self.dataset
         known: dict[str, Any] = {
             "name": dataset.name,
-            "built_in": plan.source.lower().replace("_", "-") in BUILT_IN,
+            "built_in": _is_built_in(plan.source),
             "kind": dataset.kind,
             "shape": list(dataset.shape),
             "levels": dataset.levels,
@@ -65,6 +66,21 @@ def prepare(plan: Plan) -> Prepared:
     flow = create(plan.name, **options)
     _check_fits(flow, dataset, plan)
     return Prepared(dataset, flow, merge_fit(begin.training, plan.fit), begin.reason)
+
+
+def located(source: str) -> str:
+    """The source as it is found from any folder: a path in full, a name as it is."""
+    # Not resolved: a link to the newest version of a set is to stay one.
+    return str(Path(source).expanduser().absolute()) if is_path(source) else source
+
+
+def is_path(source: str) -> bool:
+    """Whether it is a path or a glob, and no name of a set in pushforward or on the hub."""
+    return not (_is_built_in(source) or source.lower().startswith("hf:") or "://" in source)
+
+
+def _is_built_in(source: str) -> bool:
+    return source.lower().replace("_", "-") in BUILT_IN
 
 
 def _of_the_data(plan: Plan, dataset: Dataset) -> dict[str, Any]:

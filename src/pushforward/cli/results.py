@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import number, pairs, paragraphs, say, shape_text, table
 from .pages import write_pages
-from .prepare import Prepared
+from .prepare import Prepared, located
 from .yaml_text import dump_yaml
 
 __all__ = ["announce", "conclude", "learn", "loss_error", "write_settings"]
@@ -61,7 +62,7 @@ def write_settings(prepared: Prepared, plan: Plan, folder: Path) -> None:
     if settings["max_time"] is not None:
         lines.append("# Time is a limit here, so that the weights depend on the machine's speed.")
     content = {
-        "source": plan.source,
+        "source": located(plan.source),
         "model": {"name": plan.name, **model},
         "fit": settings,
         "data": asdict(plan.data),
@@ -94,7 +95,7 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     result = evaluate(saved, events)
     saved.facts["metrics"] = {
         **saved.facts.get("metrics", {}),
-        "steps": record.records[-1]["step"],  # fit wrote these with its last best weights
+        "steps": record.steps,  # fit wrote these with its last best weights
         "seconds": record.records[-1]["seconds"],
         "stopped": record.stopped,
         split: result.loss,
@@ -104,12 +105,13 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     if record.events:
         saved.facts["events"] = list(record.events)
     saved.save(best)
+    # All is written before anything is printed: the reader of a pipe may have gone.
+    write_pages(folder, saved, None if dataset.kind == "images" else events)
     if not quiet:
         say()
     _print_loss(split, result)
-    if quiet and result.loss < 0:  # otherwise fit has said so
+    if not math.isfinite(result.loss) or (quiet and result.loss < 0):  # else fit has said it
         paragraphs(result.sentences)
-    write_pages(folder, saved, None if dataset.kind == "images" else events)
     say()
     pairs(
         {

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..jobs.run_folder import is_run, newest_step, resume_command, saved_facts
+from ..jobs.run_folder import WRITTEN, is_run, newest_step, resume_command, saved_facts
 from ..models.registry import PRESETS
 from ..training import FitConfig
 from .config import LIMITS, Level, Plan, plan, read_config
+from .prepare import is_path
 
 __all__ = ["finished", "resumed_plan", "run_to_resume"]
 
 MAY_DIFFER = {
-    *(f"fit.{limit}" for limit in (*LIMITS, "patience")),
+    *(f"fit.{limit}" for limit in (*LIMITS, "patience", "rewinds")),
     "fit.checkpoint_every",
     "fit.device",
     "fit.threads",
@@ -37,6 +38,11 @@ def run_to_resume(out: Path | None, levels: Sequence[Level]) -> Path | None:
     if out is not None:
         if is_run(out):
             return out
+        if (out / "config.yaml").exists() and (out / "checkpoints").is_dir():
+            raise InputError(
+                f"{out / 'config.yaml'} no longer begins with the line {WRITTEN!r} ..., by which a "
+                f"run is known; put it back."
+            )
         if (out / "config.json").exists() or (out / "best").exists():
             raise InputError(
                 f"{out} holds a model, but no run to go on with: it has no config.yaml of "
@@ -70,6 +76,8 @@ def resumed_plan(folder: Path, stronger: Sequence[Level], seed: int | None) -> P
         stronger = [{**level, "source": old.source} for level in stronger]
     new = plan([weakest, *stronger], seed)
     for path, before, after in _differences(old, new):
+        if path == "source" and _has_gone(old.source):  # moved; fit holds their content together
+            continue
         if path not in MAY_DIFFER:
             raise _changed(folder, path, before, after)
     return new
@@ -160,6 +168,11 @@ def _same_source(one: Any, two: Any) -> bool:
     if one.lower().replace("_", "-") == two.lower().replace("_", "-") and not Path(one).exists():
         return True
     return os.path.realpath(one) == os.path.realpath(two)
+
+
+def _has_gone(source: str) -> bool:
+    """Whether it is a file or a folder that is no longer there; of globs nobody knows."""
+    return is_path(source) and not set(source) & set("*?[{") and not Path(source).exists()
 
 
 def _last_written(folder: Path) -> tuple[float, int]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from ..errors import InputError
-from ..jobs.run_folder import resume_command
+from ..errors import InputError, NumericalError
+from ..files import write_bytes
+from ..jobs.run_folder import newest_step, resume_command
 from ..training import Run
 from ..training.ranks import Ranks, joined
 from .config import Level, Plan, plan
@@ -95,10 +96,12 @@ def _train(wishes: Wishes, ranks: Ranks, begun: _Begun) -> str:
         place = reserved(begun.folder or wishes.out, prepared.dataset.name, anew=not resuming)
         folder = _by_lead(ranks, lambda: stack.enter_context(place))
         if ranks.lead:
+            stack.enter_context(_settings_kept(folder))
             write_settings(prepared, asked, folder)
             _header(prepared, asked, folder, wishes.quiet)
         shown = ranks.lead and not wishes.quiet
-        record = learn(prepared, asked, folder, resume=resuming, progress=shown)
+        with _telling_the_way_on(folder):
+            record = learn(prepared, asked, folder, resume=resuming, progress=shown)
         return _finish(wishes, prepared, folder, record) if ranks.lead else record.stopped
 
 
@@ -118,6 +121,37 @@ def _finish(wishes: Wishes, prepared: Prepared, folder: Path, record: Run) -> st
     if stopped in CODES:
         typer.echo(f"{stopped}; go on with\n    {resume_command(folder)}", err=True)
     return stopped
+
+
+@contextlib.contextmanager
+def _settings_kept(folder: Path) -> Iterator[None]:
+    """Put the settings of a run back, if what was asked of it now is refused (other data, say)."""
+    path = folder / "config.yaml"
+    before = path.read_bytes() if path.exists() else None
+    try:
+        yield
+    except InputError as error:
+        if before is not None and not _was_training(error):
+            write_bytes(path, before)
+        raise
+
+
+def _was_training(error: BaseException) -> bool:
+    """Whether it ended a run that had a checkpoint by then, of which ``fit`` leaves a note."""
+    return bool(getattr(error, "__notes__", None) or getattr(error.__cause__, "__notes__", None))
+
+
+@contextlib.contextmanager
+def _telling_the_way_on(folder: Path) -> Iterator[None]:
+    """Name the command that resumes the run, if what ended it has left a checkpoint to resume."""
+    try:
+        yield
+    except (InputError, NumericalError) as error:
+        step = newest_step(folder)
+        if step is None or not _was_training(error):
+            raise
+        command = resume_command(folder)
+        raise type(error)(f"{error} To go on from step {step:,}: {command}") from error
 
 
 def _header(prepared: Prepared, asked: Plan, folder: Path, quiet: bool) -> None:

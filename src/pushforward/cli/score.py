@@ -85,7 +85,7 @@ def _count_lacking(x: Any, source: str) -> int:
     Raises:
         InputError: all of them.
     """
-    lacking = len(x) - int(_complete(x).sum())
+    lacking = sum(int((~_complete(part)).sum()) for part in _batches(x))
     if lacking == len(x):
         raise InputError(
             f"each of the {len(x):,} rows of {source} lacks a value; fill the missing values first."
@@ -97,7 +97,19 @@ def _complete(x: Any) -> Any:
     """Which events have all their values, ``(N,)``."""
     import numpy as np
 
+    if x.dtype.kind != "f":
+        return np.ones(len(x), bool)
     return ~np.isnan(x.reshape(len(x), -1)).any(axis=1)
+
+
+def _batches(x: Any) -> Iterator[Any]:
+    """Parts of an array that may be larger than memory."""
+    from ..data import release
+
+    step = max(1, (1 << 24) // max(1, x[:1].nbytes))
+    for start in range(0, len(x), step):
+        yield x[start : start + step]
+        release(x)
 
 
 def _lacking_rows(count: int) -> str:
@@ -124,13 +136,16 @@ def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
     """The columns of scores, batch by batch; masked where a row lacks values."""
     import numpy as np
 
+    from ..data import release
     from ..scoring import batch_for, in_unit
     from ..scoring import score as log_prob
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
         part = x[start : start + size]
-        nats = _spread(log_prob(flow, part[_complete(part)], batch_size=size), _complete(part))
+        complete = _complete(part)
+        nats = _spread(log_prob(flow, part[complete], batch_size=size), complete)
+        release(x)
         yield {
             "row": np.arange(start, start + len(nats)),
             "log_prob": nats,
@@ -152,8 +167,11 @@ def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
 
     from .output import number, say, table
 
-    batches = list(_scores(flow, x))
-    columns = {name: np.ma.concatenate([batch[name] for batch in batches]) for name in names}
+    last, columns, parts = names[-1], dict[str, Any](), []
+    for batch in _scores(flow, x):  # of at least SHOWN rows
+        columns = columns or {name: batch[name] for name in names}
+        parts.append(batch[last].filled(np.nan))
+    values = np.concatenate(parts)
     units = {"row": "", "log_prob": " (nats)", "bits_per_dim": ""}
     rows = [
         [
@@ -166,11 +184,9 @@ def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
     if len(x) > SHOWN:
         say(f"... and {len(x) - SHOWN:,} more; -o scores.parquet writes all of them")
     say()
-    last = names[-1]
-    values = columns[last]
-    low, high = int(values.argmin()), int(values.argmax())
+    mean, low, high = np.nanmean(values), int(np.nanargmin(values)), int(np.nanargmax(values))
     say(
-        f"{last}{units[last]}: mean {number(values.mean())}, smallest {number(values[low])} at "
+        f"{last}{units[last]}: mean {number(mean)}, smallest {number(values[low])} at "
         f"row {low:,}, largest {number(values[high])} at row {high:,}"
     )
 
@@ -227,6 +243,7 @@ def _latents(flow: Flow, x: Any) -> Iterator[Any]:
     """The latents, batch by batch; masked where a row lacks values."""
     import torch
 
+    from ..data import release
     from ..scoring import batch_for
 
     size = batch_for(flow)
@@ -235,6 +252,7 @@ def _latents(flow: Flow, x: Any) -> Iterator[Any]:
         complete = _complete(part)
         with torch.no_grad():
             z = flow.encode(part[complete])
+        release(x)
         yield _spread(z.cpu().numpy(), complete)
 
 
@@ -255,11 +273,11 @@ def evaluate(
 
     Example: pushforward eval runs/table other.csv --split all
 
+    With --samples K it also tells the loss by one draw, as papers report it.
+
     By default on the test part: the split is the one of training, as long as DATA is the source
     that the model learned from. Without DATA, the built-in set that it learned.
     """
-    import torch
-
     from ..jobs import evaluate as measure
     from .output import paragraphs, write_json
     from .reading import default_source, open_model, read
@@ -271,7 +289,7 @@ def evaluate(
             f"{model} did not learn a built-in set, so say what to evaluate it on: "
             f"pushforward eval {model} DATA."
         )
-    result = measure(flow, torch.from_numpy(read(flow, source, split)), samples=samples)
+    result = measure(flow, read(flow, source, split), samples=samples)
     content = {"model": str(model), "data": source, "split": split.value, **result.to_dict()}
     if json_file is None or not write_json(json_file, content):
         part = "all" if split is Split.all else f"the {split.value} part"

@@ -86,7 +86,7 @@ def build(
 
 def _source(stream: Stream) -> str:
     files = stream.files()
-    return files[0] if len(files) == 1 else os.path.commonpath(files)
+    return str(Path(files[0] if len(files) == 1 else os.path.commonpath(files)).absolute())
 
 
 class _Build:

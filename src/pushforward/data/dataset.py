@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .mapped import release
+
 __all__ = ["Dataset", "Kind", "Source", "describe"]
 
 Source = Any
@@ -88,8 +90,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             **{split: len(values) for split, values in dataset.splits().items()},
             "total": len(dataset),
         },
-        "min": min(values.min().item() for values in filled),
-        "max": max(values.max().item() for values in filled),
+        "min": min(block.min().item() for values in filled for block in _blocks(values)),
+        "max": max(block.max().item() for values in filled for block in _blocks(values)),
         "labels": _distinct_labels(dataset),
         "notes": list(dataset.notes),
     }
@@ -110,6 +112,7 @@ def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, (1 << 22) // max(1, values[:1].nbytes))
     for start in range(0, len(values), step):
         yield values[start : start + step]
+        release(values)
 
 
 def _describe_columns(dataset: Dataset) -> list[dict[str, Any]]:

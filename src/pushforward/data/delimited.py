@@ -1,22 +1,20 @@
-"""CSV and TSV files: the separator, the decimal mark, the header, lines that are no rows."""
+"""CSV and TSV files: the header, the rows, lines that are no rows."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..errors import InputError
 from .columns import ColumnKind, cells_of
+from .dialect import Dialect, first_dialect, opened_text, zipped
 from .events import default_columns
-from .found import BrokenFile, Request, counted, group_parts, reading
+from .found import BrokenFile, Request, counted, group_parts, reading, size_of
 from .frames import INDEX
 from .table_stream import Chunk, TableStream
 from .tables import refuse_twins
@@ -24,15 +22,19 @@ from .tables import refuse_twins
 __all__ = ["read_csv"]
 
 _BLOCK = 2 << 20  # characters that are parsed at a time
+_LOOSE = "a quote without its pair"
 
 
-def read_csv(paths: list[Path], name: str, request: Request) -> TableStream:
+def read_csv(
+    paths: list[Path], name: str, request: Request, beside: Sequence[str] = ()
+) -> TableStream:
     """Read CSV or TSV files, plain or gzipped, with header lines, as one table.
 
     Empty cells, ``NA``, ``NaN``, ``null`` and ``?`` are missing values. A semicolon between the
-    cells, and then a decimal comma, are recognised. If the first line holds only numbers there is
-    no header and the columns are called x0, x1, ... Lines with more or fewer cells than the header
-    are unreadable. Of several files the first decides on all this; the others may have their
+    cells, and then a decimal comma, are recognised, and so are tabs and vertical bars. If the first
+    line holds only numbers, other than the 0, 1, 2, ... of columns without names, there is no
+    header and the columns are called x0, x1, ... Lines with more or fewer cells than the header are
+    unreadable. Of several files the first decides on all this; the others may have their
     columns in another order. Those called ``train``, ``test`` or ``validation`` are these splits.
 
     Raises:
@@ -40,74 +42,17 @@ def read_csv(paths: list[Path], name: str, request: Request) -> TableStream:
             name.
     """
     groups = group_parts(paths)
-    dialect = _first_dialect(groups)
-    notes = []
+    dialect = first_dialect(groups)
+    notes = [*beside]
     if not dialect.header:
         last = "" if len(dialect.first) == 1 else f" to x{len(dialect.first) - 1}"
         file = "The file has" if len(paths) == 1 else "The files have"
         called = "its" if len(paths) == 1 else "their"
-        notes = [f"{file} no header; {called} columns are called x0{last}."]
+        notes.append(f"{file} no header; {called} columns are called x0{last}.")
     parts = {split: [_Csv(path, dialect) for path in group] for split, group in groups.items()}
     # Text takes about as many bytes as the numbers in it; gzip makes it a quarter or less.
-    estimate = sum(path.stat().st_size * (4 if path.suffix == ".gz" else 1) for path in paths)
+    estimate = sum(size_of(path) * (4 if zipped(path) else 1) for path in paths)
     return TableStream(name, parts, request, paths=paths, estimate=estimate, notes=notes)
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    separator: str
-    decimal: str
-    first: list[str]
-    """The cells of the first line."""
-    header: bool
-
-
-def _first_dialect(groups: dict[str, list[Path]]) -> _Dialect:
-    """Return the dialect of the first file that can be read."""
-    paths = [path for group in groups.values() for path in group]
-    for path in paths[:-1]:
-        try:
-            return _sniff(path)
-        except BrokenFile:
-            continue
-    return _sniff(paths[-1])
-
-
-def _sniff(path: Path) -> _Dialect:
-    with _opened(path) as file:
-        filled = (line for line in file if line.strip())  # empty lines are skipped
-        first, second = (next(filled, "").strip(" \n") for _ in range(2))
-    if not first:
-        raise BrokenFile(f"{path} is an empty file.", "an empty file")
-    separator = "\t" if ".tsv" in path.suffixes else max(",;\t", key=first.count)
-    decimal = "," if separator == ";" and re.search(r"\d,\d", second) else "."
-    cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
-    header = not all(_is_number(cell.replace(decimal, ".")) for cell in cells)
-    return _Dialect(separator, decimal, cells, header)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    """Open as UTF-8 text; keep the body to what reads the file."""
-    with reading(path, "CSV"):
-        try:
-            zipped = path.suffix.lower() == ".gz"
-            with gzip.open(path, "rb") if zipped else path.open("rb") as opened:
-                yield io.TextIOWrapper(opened, encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise BrokenFile(
-                f"{path} is not UTF-8 text: it holds the byte {byte:#04x}. Save it as UTF-8.",
-                "not UTF-8 text",
-            ) from error
 
 
 @dataclass
@@ -116,23 +61,23 @@ class _Block:
 
     text: list[str] = field(default_factory=list)
     lines: Sequence[int] = field(default_factory=list)
-    bad: list[tuple[int, int]] = field(default_factory=list)  # line, number of cells
+    bad: list[tuple[int, int]] = field(default_factory=list)  # line, number of cells or 0: _LOOSE
 
 
 class _Csv:
     """One file of a table, in the dialect of the first."""
 
-    def __init__(self, path: Path, dialect: _Dialect) -> None:
+    def __init__(self, path: Path, dialect: Dialect) -> None:
         self.path, self.name, self.dialect = path, path.name, dialect
 
     def kinds(self) -> dict[str, ColumnKind | None]:
         """The cells tell, but for the index that pandas writes."""
-        with _opened(self.path) as file:
+        with opened_text(self.path) as file:
             names, _ = self._header(file)
         return {name: "index" if name == INDEX else None for name in names}
 
     def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
-        with _opened(self.path) as file:
+        with opened_text(self.path) as file:
             names, line = self._header(file)
             for block in self._blocks(file, len(names), line):
                 read = len(block.text) + len(block.bad)
@@ -142,7 +87,7 @@ class _Csv:
 
     def _header(self, file: IO[str]) -> tuple[list[str], int]:
         """Return the names of the columns, and how many lines there are before the first row."""
-        reader = csv.reader(file, delimiter=self.dialect.separator, skipinitialspace=True)
+        reader = self._reader(file)
         cells = next((cells for cells in reader if any(cell.strip() for cell in cells)), None)
         if cells is None:
             raise BrokenFile(f"{self.path} is an empty file.", "an empty file")
@@ -185,26 +130,48 @@ class _Csv:
         return block
 
     def _quoted(self, lines: list[str], file: IO[str], cells: int, line: int) -> tuple[_Block, int]:
-        """Split lines with quoted cells, which may hold separators and line ends."""
-        consumed: list[str] = []
+        """Split lines with quoted cells, which may hold separators and line ends.
+
+        A quote without its pair would swallow the rows below it: only its own line is unreadable.
+        """
+        ahead, consumed = deque(lines), list[str]()
 
         def fed() -> Iterator[str]:
-            for text in chain(lines, file):
+            while text := ahead.popleft() if ahead else file.readline():
                 consumed.append(text)
                 yield text
 
-        reader = csv.reader(fed(), delimiter=self.dialect.separator, skipinitialspace=True)
-        block, start = _Block(), 0
-        while start < len(lines):
-            count = len(next(reader, []))
-            text, at = "".join(consumed[start:]), line + start + 1
+        reader = self._reader(fed())
+        block = _Block()
+        while ahead:
             start = len(consumed)
+            try:
+                count = len(next(reader, []))
+            except csv.Error:  # a cell of more than 128 KiB
+                count = 0
+            taken = consumed[start:]
+            if len(taken) > 1 and (count != cells or not self._closed(taken)):
+                ahead.extendleft(reversed(taken[1:]))
+                del consumed[start + 1 :]
+                reader, count, taken = self._reader(fed()), 0, taken[:1]
+            text, at = "".join(taken), line + start + 1
             if count == cells and text.strip(" \n"):
                 block.text.append(text)
                 block.lines.append(at)  # type: ignore[attr-defined]
             elif text.strip(" \n"):
                 block.bad.append((at, count))
-        return block, start
+        return block, len(consumed)
+
+    def _reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
+        separator = self.dialect.separator
+        return csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=strict)
+
+    def _closed(self, lines: Sequence[str]) -> bool:
+        try:
+            list(self._reader(lines, strict=True))
+        except csv.Error:
+            return False
+        return True
 
     def _parse(
         self, block: _Block, names: list[str], columns: Sequence[str] | None, read: int
@@ -212,10 +179,10 @@ class _Csv:
         import pandas as pd
 
         wanted = len(names)
-        unreadable = [
-            f"line {line} of {self.name} ({counted(count, 'cell')} for {wanted})"
-            for line, count in block.bad
-        ]
+        unreadable = []
+        for line, count in block.bad:
+            why = f"{counted(count, 'cell')} for {wanted}" if count else _LOOSE
+            unreadable.append(f"line {line} of {self.name} ({why})")
         if not block.text:
             return Chunk({}, 0, read, str, unreadable)
         with reading(self.path, "CSV"):

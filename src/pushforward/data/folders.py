@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..errors import InputError
 from .encoded import Item
 from .found import SPLITS, Request, counted, listed, natural, split_of
 from .image_stream import ImageStream
@@ -18,17 +19,34 @@ IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".web
 def files_in(folder: Path) -> list[Path]:
     """Return all files of a folder and its sub-folders in natural order (2 before 10).
 
-    Hidden files and folders are skipped; links are followed, each folder once.
+    Hidden files and folders are skipped, and what is no file, such as a pipe; links are followed,
+    each folder once, and those to nothing are returned.
+
+    Raises:
+        InputError: a folder cannot be read.
     """
-    found, seen = [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
+    found: list[Path] = []
+    seen: set[str] = set()
+    todo, links = [os.fspath(folder)], list[str]()
+    while todo or links:  # what lies here first, so that a link beside it does not take its place
+        root = todo.pop() if todo else links.pop(0)
+        if (real := os.path.realpath(root)) in seen:
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [Path(root, name) for name in names if not name.startswith(".")]
+        try:
+            with os.scandir(root) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.startswith((".", "__MACOSX")):
+                        continue
+                    if entry.is_dir():
+                        (links if entry.is_symlink() else todo).append(entry.path)
+                    elif entry.is_file() or not Path(entry.path).exists():
+                        found.append(Path(entry.path))
+        except OSError as error:
+            raise InputError(
+                f"cannot read the folder {root}: {error.strerror}. Change its permissions, or "
+                "move it elsewhere."
+            ) from error
     return sorted(found, key=lambda path: natural(path.relative_to(folder)))
 
 
@@ -42,7 +60,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return [path for split in SPLITS for path in groups.get(split, [])]
 
 
-def read_images(folder: Path, images: list[Path], request: Request, name: str) -> ImageStream:
+def read_images(
+    folder: Path, images: list[Path], request: Request, name: str, notes: Sequence[str] = ()
+) -> ImageStream:
     """Read image files as one source; ``folder`` is what their names are told relative to.
 
     If all first-level sub-folders are called train, test, val or validation, they are the splits.
@@ -53,11 +73,11 @@ def read_images(folder: Path, images: list[Path], request: Request, name: str) -
     classes = {path: _class_of(path.relative_to(folder), depth) for path in images}
     names = sorted({label for label in classes.values() if label})
     loose = sum(not label for label in classes.values())
-    notes = []
+    notes = list(notes)
     if names and loose:
         notes.append(
             f"No labels were taken from the folders ({listed(names, 5)}), because "
-            f"{counted(loose, 'image')} lie beside them."
+            f"{counted(loose, 'image')} {'lies' if loose == 1 else 'lie'} beside them."
         )
     labelled = len(names) > 1 and not loose
     labels = {path: names.index(label) for path, label in classes.items()} if labelled else {}

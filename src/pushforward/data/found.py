@@ -26,6 +26,7 @@ __all__ = [
     "listed",
     "natural",
     "reading",
+    "size_of",
     "split_of",
     "stem",
 ]
@@ -155,6 +156,14 @@ def reading(path: object, kind: str) -> Iterator[None]:
             "Check that the file is whole and that its name tells its format.",
             f"cannot be read as {kind}",
         ) from error
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 for a link to nothing, which its reader will complain of."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def split_of(word: str) -> str | None:

@@ -54,7 +54,8 @@ def open_data(
             If not given, every numeric column of a table that holds more than one value.
         split_seed: decides, with a hash of each event's content, which splits the events go to
             that the source does not bring (and the draws of a toy density). An event stays in its
-            split when the source grows, and equal events are in one split.
+            split when the source grows, and equal events are in one split, as long as the columns
+            are the same: a column more is another content.
         fractions: the shares of validation and test among the events that are split; the counts
             vary around them. At least one event each from 10 on; below that they may be empty;
             train never is. Splits that the source brings are kept as they are, and idx folders take
@@ -68,8 +69,8 @@ def open_data(
             cannot be read; None for any number.
         cache: keep what was read in a folder of its own (``$PUSHFORWARD_CACHE``, or else
             ``~/.cache/pushforward``) and map it from there: memory does not limit the set, and the
-            next opening takes no time until a file has changed. None: above 128 MiB. What does not
-            come from files stays in memory.
+            next opening takes no time until a file has changed. None: above 128 MiB. Arrays, npy,
+            npz, idx, CIFAR's binary files and data sets of objects stay in memory.
 
     Raises:
         InputError: the source is not there, cannot be read, or does not hold finite numbers.

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from .columns import Cells, ColumnKind
-from .found import BrokenFile, Request, group_parts, reading
+from .found import BrokenFile, Request, group_parts, listed, reading
 from .label_names import label_names
 from .stream import Stream
 from .table_stream import Chunk, TableStream
+from .tables import refuse_twins
 
 __all__ = ["read_parquet"]
 
 _BLOCK = 1 << 19  # cells that are read at a time: 4 MiB
 
 
-def read_parquet(paths: list[Path], name: str, request: Request) -> Stream:
+def read_parquet(
+    paths: list[Path], name: str, request: Request, notes: Sequence[str] = ()
+) -> Stream:
     """Read Parquet files as one source.
 
     Of several files, those whose names begin with ``test``, or with ``validation``, ``valid``,
@@ -33,6 +36,7 @@ def read_parquet(paths: list[Path], name: str, request: Request) -> Stream:
     """
     groups = group_parts(paths)
     schema = _first_schema(groups)
+    refuse_twins(schema.names, name)
     images = [field.name for field in schema if _is_image(field.type)]
     asked = request.columns if request.shape is None or len(request.shape) == 1 else None
     if asked is not None:
@@ -41,7 +45,8 @@ def read_parquet(paths: list[Path], name: str, request: Request) -> Stream:
     if images:
         from .parquet_images import parquet_images
 
-        return parquet_images(groups, name, schema, images, request)
+        return parquet_images(groups, name, schema, images, request, notes)
+    notes = [*notes, *_of_folders(paths)]
     parts = {split: [_Parquet(path) for path in group] for split, group in groups.items()}
     return TableStream(
         name,
@@ -49,8 +54,21 @@ def read_parquet(paths: list[Path], name: str, request: Request) -> Stream:
         request,
         paths=paths,
         estimate=sum(part.estimate() for group in parts.values() for part in group),
+        notes=notes,
         names_of_labels=lambda label: label_names(schema, label),
     )
+
+
+def _of_folders(paths: Sequence[Path]) -> list[str]:
+    """Note the columns that only the names of folders hold, as in ``year=2024/part.parquet``."""
+    values: dict[str, set[str]] = {}
+    for path in paths:
+        for part in path.parts[:-1]:
+            if match := re.fullmatch(r"(\w+)=(.*)", part):
+                values.setdefault(match[1], set()).add(match[2])
+    columns = [column for column, known in values.items() if len(known) > 1]
+    said = f"Columns that only the names of folders hold were not read: {listed(columns)}."
+    return [said] if columns else []
 
 
 def _first_schema(groups: dict[str, list[Path]]) -> Any:
@@ -69,11 +87,13 @@ def _first_schema(groups: dict[str, list[Path]]) -> Any:
 def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
-    if path.stat().st_size == 0:
-        raise BrokenFile(f"{path} is an empty file.", "an empty file")
     with reading(path, "Parquet"):
+        if path.stat().st_size == 0:
+            raise BrokenFile(f"{path} is an empty file.", "an empty file")
         # Otherwise Arrow holds all compressed bytes of the file until the end.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        return pq.ParquetFile(
+            path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+        )
 
 
 def _kind(field: Any) -> ColumnKind:

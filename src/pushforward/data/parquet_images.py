@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,12 @@ _BATCH = 256
 
 
 def parquet_images(
-    groups: dict[str, list[Path]], name: str, schema: Any, columns: list[str], request: Request
+    groups: dict[str, list[Path]],
+    name: str,
+    schema: Any,
+    columns: list[str],
+    request: Request,
+    notes: Sequence[str] = (),
 ) -> ImageStream:
     """Read the first of ``columns`` of the files of each split as one source of images.
 
@@ -38,7 +43,7 @@ def parquet_images(
     label = next(
         (name for name in LABELS if name in schema.names and _is_label(schema, name)), None
     )
-    rows = _Rows(groups, columns, label)
+    rows = _Rows(groups, columns, label, notes)
     return ImageStream(name, rows, request, label_names(schema, label))
 
 
@@ -52,12 +57,16 @@ class _Rows:
     """The rows of Parquet files; a file that cannot be opened is one item."""
 
     def __init__(
-        self, groups: dict[str, list[Path]], columns: list[str], label: str | None
+        self,
+        groups: dict[str, list[Path]],
+        columns: list[str],
+        label: str | None,
+        notes: Sequence[str],
     ) -> None:
         self.groups, self.column, self.label = groups, columns[0], label
         self.splits = tuple(split for split in SPLITS if split in groups)
         self.labelled = label is not None
-        self.notes = []
+        self.notes = list(notes)
         if len(columns) > 1:
             self.notes.append(
                 f"Images were read from {columns[0]!r}, not from {listed(columns[1:])}."
@@ -160,4 +169,4 @@ def _open(path: Path) -> Any:
     with reading(path, "Parquet"):
         if path.stat().st_size == 0:
             raise BrokenFile(f"{path} is an empty file.", "an empty file")
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)

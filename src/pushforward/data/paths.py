@@ -34,6 +34,14 @@ _ENDINGS: dict[_Kind, tuple[str, ...]] = {
 }
 """Formats that several files together may have; in a folder the first of them is meant."""
 
+_SINGLE = {"numpy": (".npy", ".npz")}
+_SAID: dict[_Kind, str] = {
+    "parquet": "Parquet files",
+    "tar": "tar files",
+    "images": "images",
+    "csv": "CSV files",
+}
+
 _READS = (
     "CSV, TSV, Parquet, npy, npz, idx (MNIST), CIFAR's bin, tar (webdataset), and png, jpg, bmp, "
     "gif, tif or webp images"
@@ -59,6 +67,8 @@ def from_path(text: str, request: Request) -> Found | Stream:
         return _from_glob(text, path, request)
     if folder:
         return _from_folder(path, request)
+    if not path.is_file():
+        raise InputError(f"{text} is neither a file nor a folder; save what it gives in a file.")
     found = _from_file(path, request)
     if isinstance(found, Found):
         found.title = stem(path)
@@ -88,17 +98,29 @@ def _of_one_kind(files: Sequence[Path]) -> tuple[_Kind | None, list[Path]]:
 
 
 def _read(
-    kind: _Kind, files: list[Path], name: str, root: Path, request: Request
+    kind: _Kind,
+    files: list[Path],
+    name: str,
+    root: Path,
+    request: Request,
+    notes: Sequence[str] = (),
 ) -> Found | Stream:
     if kind == "parquet":
         from .parquet import read_parquet
 
-        return read_parquet(files, name, request)
+        return read_parquet(files, name, request, notes)
     if kind == "tar":
-        return read_tars(files, name, request)
+        return read_tars(files, name, request, notes)
     if kind == "images":
-        return read_images(root, files, request, name)
-    return read_csv(files, name, request)
+        return read_images(root, files, request, name, notes)
+    return read_csv(files, name, request, notes)
+
+
+def _beside(kind: _Kind, files: Sequence[Path]) -> list[str]:
+    """Note the data of other kinds in a folder, which are not read."""
+    others = {other: ends for other, ends in _ENDINGS.items() if other != kind} | _SINGLE
+    left = [path.name for path in files if any(_ends(path, ends) for ends in others.values())]
+    return [f"Beside the {_SAID[kind]}, these were not read: {listed(left, 5)}."] if left else []
 
 
 def _from_glob(text: str, path: Path, request: Request) -> Found | Stream:
@@ -130,7 +152,8 @@ def _matches(path: Path) -> list[Path]:
         wild = [i for i, part in enumerate(parts) if set("*?[") & set(part)]
         if wild:
             root, pattern = Path(*parts[: wild[0]]), str(Path(*parts[wild[0] :]))
-            found += [file for file in root.glob(pattern) if file.is_file()]
+            # a link to nothing is left to its reader to name
+            found += [f for f in root.glob(pattern) if f.is_file() or not f.exists()]
         elif text != str(path):  # named by a range: a gap in it should not pass unnoticed
             if not Path(text).is_file():
                 raise InputError(f"no such file: {text}, which {path.name} names.")
@@ -174,8 +197,8 @@ def _from_folder(folder: Path, request: Request) -> Found | Stream:
         return read_cifar(files, name)
     kind, chosen = _of_one_kind(files)
     if kind is not None:
-        return _read(kind, chosen, name, folder, request)
-    single = [path for path in files if _ends(path, [".npy", ".npz"])]
+        return _read(kind, chosen, name, folder, request, _beside(kind, files))
+    single = [path for path in files if _ends(path, _SINGLE["numpy"])]
     if single:
         raise InputError(f"{folder} is a folder; open a file in it, such as {single[0]}.")
     inside = f"holds {counted(len(files), 'file')}, but" if files else "is empty, with"

@@ -26,6 +26,16 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
         _add(found, f"Columns with one and the same value in all of train: {listed(constant)}.")
     if found.levels is not None:  # a probability of integers is at most 1
         return
+    far = [
+        f"{name} (up to {top:.3g})" for i, name in enumerate(names) if (top := _far(train[:, i]))
+    ]
+    if far:
+        who = f"Columns {listed(far)} hold" if len(far) > 1 else f"Column {far[0]} holds"
+        _add(
+            found,
+            f"{who} values millions of times farther out than most: a mistake in the data or a "
+            "code for missing? They would spoil the scaling of all others.",
+        )
     few = [
         name
         for i, name in enumerate(names)
@@ -38,6 +48,20 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
             f"{who} few distinct values: a density over real numbers can grow without bound "
             "there, so the loss is not comparable.",
         )
+
+
+def _far(column: np.ndarray) -> float | None:
+    """The value farthest out, if it is absurdly far out by the spread of the middle half."""
+    if len(column) < _ENOUGH:
+        return None
+    low, middle, high = np.quantile(column[: 1 << 16], [0.25, 0.5, 0.75])
+    far, size = 0.0, float(middle)
+    for block in _blocks(column):
+        distances = np.abs(block.astype(np.float64) - middle)
+        worst = int(distances.argmax())
+        if distances[worst] > far:
+            far, size = float(distances[worst]), float(block[worst])
+    return size if high > low and far > 1e6 * (high - low) else None
 
 
 def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:

@@ -81,8 +81,9 @@ def hashes(values: np.ndarray) -> np.ndarray:
     .. math:: h = m\Big(\sum_i m(w_i \oplus m(i))\Big)
 
     over the 64-bit words :math:`w_i` of an event, modulo :math:`2^{64}`, where m is the finaliser
-    of splitmix64. Rows ``(N, D)`` are hashed as float64, zero of either sign alike; images by their
-    bytes, padded to whole words with zeros.
+    of splitmix64. Rows ``(N, D)`` are hashed as float64, zero of either sign alike, after their
+    fractions were rounded to float32: a table of float32 has the same keys when it comes back from
+    CSV. Images are hashed by their bytes, padded to whole words with zeros.
 
     Returns:
         ``(N,)`` uint64.
@@ -95,10 +96,22 @@ def hashes(values: np.ndarray) -> np.ndarray:
     step = max(1, _BLOCK // max(count, 1))
     for start in range(0, len(values), step):
         block = values[start : start + step]
-        words = block.astype(np.float64) + 0.0 if rows else _padded(block, count)
+        words = _rounded(block) if rows else _padded(block, count)
         mixed = _mix(words.view(np.uint64) ^ salts)
         result[start : start + step] = _mix(mixed.sum(axis=1, dtype=np.uint64))
     return result
+
+
+def _rounded(rows: np.ndarray) -> np.ndarray:
+    exact = rows.astype(np.float64) + 0.0
+    if rows.dtype == np.float32:
+        return exact
+    with np.errstate(over="ignore", invalid="ignore"):
+        short = exact.astype(np.float32)
+    # Large integers, such as numbers of customers or nanoseconds, would fall together.
+    whole = exact == np.floor(exact)
+    outside = ~np.isfinite(short) | (np.abs(short) < np.finfo(np.float32).tiny)
+    return np.where(whole | outside, exact, short.astype(np.float64))
 
 
 def _padded(images: np.ndarray, count: int) -> np.ndarray:

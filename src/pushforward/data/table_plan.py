@@ -108,6 +108,8 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
     rows = sum(survey.rows for survey in surveys.values())
     if not rows:
         raise InputError(f"{stream.name} has zero rows.")
+    if request.columns is None and (more := _only_in_some(surveys, tallies)):
+        notes = (*notes, f"Columns that the first file lacks were left out: {listed(more)}.")
     plan = Plan(
         surveys,
         tallies,
@@ -138,6 +140,11 @@ def _joined(surveys: dict[int, Survey]) -> dict[str, Tally]:
         for column in tallies.keys() & survey.tallies.keys():
             tallies[column].merge(survey.tallies[column])
     return tallies
+
+
+def _only_in_some(surveys: dict[int, Survey], tallies: dict[str, Tally]) -> list[str]:
+    columns = [column for survey in surveys.values() for column in survey.tallies]
+    return [column for column in dict.fromkeys(columns) if column not in tallies]
 
 
 def _check_columns(survey: Survey, columns: list[str], surveys: dict[int, Survey]) -> None:

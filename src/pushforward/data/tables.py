@@ -58,6 +58,8 @@ def choose(
     if label is not None:
         numeric = tuple(column for column in numeric if column != label)
         notes.append("The integer column 'label' was kept as labels; ask for it to model it.")
+    if not kinds:
+        raise InputError(f"{name} has no columns.")
     if not numeric:
         all_told = [told(column) if kind == "other" else column for column, kind in kinds.items()]
         raise InputError(f"{name} has no numeric column; it has {listed(all_told)}.")

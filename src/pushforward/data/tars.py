@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import IO
 
 from ..errors import InputError
 from .encoded import Item
-from .found import SPLITS, Request, counted, group_parts, reading
+from .found import SPLITS, Request, counted, group_parts, reading, size_of
 from .image_stream import ImageStream
 
 __all__ = ["TAR_ENDINGS", "expand_braces", "read_tars"]
@@ -47,7 +47,9 @@ def expand_braces(text: str) -> list[str]:
     return [text[: match.start()] + number + tail for number in numbers for tail in rest]
 
 
-def read_tars(paths: list[Path], name: str, request: Request) -> ImageStream:
+def read_tars(
+    paths: list[Path], name: str, request: Request, notes: Sequence[str] = ()
+) -> ImageStream:
     """Read shards as one source.
 
     The members of one sample have the same path up to the first dot of the file's name: an image
@@ -59,7 +61,7 @@ def read_tars(paths: list[Path], name: str, request: Request) -> ImageStream:
     Raises:
         InputError: the only shard is broken, or there is no image in any.
     """
-    return ImageStream(name, _Samples(group_parts(paths)), request)
+    return ImageStream(name, _Samples(group_parts(paths), notes), request)
 
 
 @dataclass
@@ -84,8 +86,8 @@ class _Shard:
 class _Samples:
     """The samples of shards; where a shard was cut off, that is one item more."""
 
-    def __init__(self, groups: dict[str, list[Path]]) -> None:
-        self.groups = groups
+    def __init__(self, groups: dict[str, list[Path]], beside: Sequence[str]) -> None:
+        self.groups, self._beside = groups, beside
         self.splits = tuple(split for split in SPLITS if split in groups)
         self._paths = [path for split in self.splits for path in groups[split]]
         self._known: dict[Path, _Shard] = {}
@@ -109,14 +111,16 @@ class _Samples:
     @property
     def notes(self) -> list[str]:
         several = sum(self._shard(path).several for path in self._paths)
+        if not several:
+            return list(self._beside)
         said = counted(several, "sample")
-        return [f"Of {said} with several images only the first was read."] if several else []
+        return [*self._beside, f"Of {said} with several images only the first was read."]
 
     def estimate(self) -> int:
         """Judge by the first shard: to list the samples of many takes minutes."""
         first = self._paths[0]
-        total = sum(path.stat().st_size for path in self._paths)
-        return round(len(self._shard(first)) * total / max(first.stat().st_size, 1))
+        total = sum(map(size_of, self._paths))
+        return round(len(self._shard(first)) * total / max(size_of(first), 1))
 
     def _shard(self, path: Path) -> _Shard:
         shard = self._known[path] if path in self._known else _index(path)

@@ -39,6 +39,8 @@ class Evaluation:
         unit: the unit of the loss that training prints, ``bits/dim`` or ``nats``.
         exact: whether log_prob is an equality, or a lower bound.
         samples: draws of noise per event behind that bound; 1 where it is exact.
+        single: with several draws, the loss by one of them, as papers report it; else None.
+        single_error: its standard error, in ``unit``.
     """
 
     flow: str
@@ -53,6 +55,8 @@ class Evaluation:
     unit: str
     exact: bool
     samples: int
+    single: float | None = None
+    single_error: float | None = None
 
     @property
     def loss(self) -> float:
@@ -62,6 +66,11 @@ class Evaluation:
     @property
     def sentences(self) -> str:
         """What the numbers mean, for a reader who meets them for the first time."""
+        if not math.isfinite(self.log_prob):
+            return (
+                f"Event {self.worst_index:,} (the first is 0) is so far from what the model "
+                f"learned that its log_prob is infinite, and so is the mean."
+            )
         if self.bits_per_dim is None:
             said = "Nats per event, in the units of the data: compare only on the same data."
             if self.log_prob > 0:
@@ -86,13 +95,18 @@ class Evaluation:
     def __str__(self) -> str:
         rows = [("events", f"{self.events:,}")]
         if self.bits_per_dim is not None:
+            draws = f", {self.samples:,} draws" if self.single is not None else ""
             error = _plus_minus(self.bits_per_dim_error, ".4f")
-            rows.append(("bits/dim", f"{self.bits_per_dim:.4f}{error}"))
+            rows.append((f"bits/dim{draws}", f"{self.bits_per_dim:.4f}{error}"))
+        if self.single is not None:
+            error = _plus_minus(self.single_error, ".4f")
+            rows.append(("bits/dim, 1 draw", f"{self.single:.4f}{error}"))
         mean = f"{self.log_prob:,.3f}{_plus_minus(self.log_prob_error, ',.3f')} nats per event"
         rows.append(("log_prob, mean", mean))
         rows.append(("log_prob, median", f"{self.median:,.3f} nats"))
         rows.append(("log_prob, worst", f"{self.worst:,.3f} nats, event {self.worst_index:,}"))
-        lines = [f"  {name:<17} {value}" for name, value in rows]
+        width = max(17, *(len(name) for name, _ in rows))
+        lines = [f"  {name:<{width}} {value}" for name, value in rows]
         return "\n".join([self.flow, *lines, textwrap.fill(self.sentences, 80)])
 
 
@@ -110,8 +124,9 @@ def evaluate(
         flow: any flow.
         x: ``(N, *shape)``, array or tensor; memory-mapped arrays are read batch by batch.
         context: for a conditional flow, ``(N, K)``, or ``(K,)`` for all.
-        samples: draws of noise per event of a discrete flow; more make the bound tighter. Papers
-            report 1. An exact flow needs none.
+        samples: draws of noise per event of a discrete flow; more make the bound tighter
+            (importance-weighted). Papers report 1, which is then told beside it. An exact flow
+            needs none.
         batch_size: events at a time; chosen by size if None.
 
     Raises:
@@ -131,10 +146,10 @@ def evaluate(
     context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
     samples = 1 if flow.exact else samples
     log_prob = score(flow, x, context, samples=samples, batch_size=batch_size)
-    mean = float(log_prob.mean())
-    error = None
-    if len(log_prob) > 1 and math.isfinite(mean):
-        error = float(log_prob.std(ddof=1) / math.sqrt(len(log_prob)))
+    mean, error = _mean(log_prob)
+    single, single_error = None, None
+    if samples > 1:
+        single, single_error = _mean(-score(flow, x, context, batch_size=batch_size))
     bits = math.log(2) * flow.dims if flow.levels is not None else None
     return Evaluation(
         flow=flow.name,
@@ -149,7 +164,17 @@ def evaluate(
         unit=flow.unit,
         exact=flow.exact,
         samples=samples,
+        single=None if bits is None or single is None else single / bits,
+        single_error=None if bits is None or single_error is None else single_error / bits,
     )
+
+
+def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float | None]:
+    """The mean and its standard error."""
+    mean = float(values.mean())
+    if len(values) < 2 or not math.isfinite(mean):
+        return mean, None
+    return mean, float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def _plus_minus(error: float | None, form: str) -> str:

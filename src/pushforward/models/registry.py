@@ -30,8 +30,8 @@ class Preset:
 
 
 # The authors train by Adam at 1e-3 on batches of 64 and clip the gradient of the nats per image at
-# 100; ``fit`` takes the loss in bits/dim, so the same clipping is 100 / (D ln 2). All but ImageNet
-# are mirrored at random. Their L2 of 5e-5 on learned scales and magnitudes is left out here.
+# 100; ``fit`` takes the loss in bits/dim, so the same clipping is 100 / (D ln 2). Their L2 of 5e-5,
+# in nats as there, is on learned scales and magnitudes. All but ImageNet are mirrored at random.
 def _paper(shape: tuple[int, int, int], about: str, **settings: Any) -> Preset:
     dims = shape[0] * shape[1] * shape[2]
     training = {
@@ -41,6 +41,7 @@ def _paper(shape: tuple[int, int, int], about: str, **settings: Any) -> Preset:
         "schedule": "constant",
         "warmup": 0,
         "ema": 0.0,
+        "l2": 5e-5,
         "flip": "ImageNet" not in about,
     }
     return Preset(realnvp_paper, RealNVPPaperConfig, about, {"shape": shape, **settings}, training)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -165,4 +166,4 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
 
 def _as_os_error(error: Exception) -> Exception:
     match = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(match[1]), str(error).split("(")[0].strip()) if match else error
+    return OSError(int(match[1]), os.strerror(int(match[1]))) if match else error

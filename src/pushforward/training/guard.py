@@ -10,7 +10,7 @@ import torch
 from ..flow import Flow
 from .feed import Batch
 
-__all__ = ["Guard", "culprit"]
+__all__ = ["Guard", "culprit", "named", "times"]
 
 _EXPLODED = 1000.0
 """A gradient so many times larger than usual is no gradient to follow, clipped or not."""
@@ -74,10 +74,15 @@ def culprit(flow: Flow, batch: Batch) -> tuple[str, list[int]]:
     return f"the largest gradient was that of {name}" if name else "no layer could be named", events
 
 
-def named(events: Sequence[int]) -> str:
-    """Training events in words, ten at most: `` for training events 3, 17 and 4 more``."""
+def named(events: Sequence[int], part: str = "training") -> str:
+    """Events in words, ten at most: `` for training events 3, 17 and 4 more``."""
     if not events:
         return ""
     shown = ", ".join(str(event) for event in events[:10])
     more = f" and {len(events) - 10} more" if len(events) > 10 else ""
-    return f" for training event{'s' if len(events) > 1 else ''} {shown}{more}"
+    return f" for {part} event{'s' if len(events) > 1 else ''} {shown}{more}"
+
+
+def times(count: int) -> str:
+    """``once``, ``twice``, ``3 times``."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -29,6 +29,7 @@ class Run:
         records: one dictionary per validation: step, epoch, seconds, train (mean since the last
             one), validation, lr, items_per_second.
         best: the record whose weights the flow holds now.
+        steps: how many were taken, which may be more than the last record tells.
         stopped: why training ended: ``interrupted`` and ``terminated`` are for signals.
         settings: what ``fit`` was asked and what it chose.
         events: what happened on the way, a sentence each.
@@ -42,10 +43,12 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     folder: str | None = None
+    steps: int = 0
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the records as JSON lines."""
-        write_text(path, "".join(json.dumps(record) + "\n" for record in self.records))
+        plain = [{key: _for_json(value) for key, value in r.items()} for r in self.records]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in plain))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
         """Draw training and validation loss over steps; write a picture if ``path`` is given.
@@ -124,6 +127,11 @@ def loss_window(records: Sequence[Record]) -> tuple[float, float] | None:
     low, high = min(finite), max(finite)
     margin = 0.06 * (high - low) or max(0.05 * abs(high), 0.01)
     return low - margin, high + margin
+
+
+def _for_json(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _number(value: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +20,11 @@ BAR = 12
 
 
 class Progress:
-    """One line that is drawn anew each second, or plain lines: one per validation and per 30 s."""
+    """One line that is drawn anew each second, or plain lines: one per validation and per 30 s.
+
+    Attributes:
+        gone: whether the reader of the pipe that the lines go to has left, as ``head`` does.
+    """
 
     def __init__(
         self, shown: bool, unit: str, max_steps: int | None, max_time: float | None
@@ -31,6 +37,7 @@ class Progress:
         self.best: float | None = None
         self.first: tuple[int, float] | None = None
         self.due = 0.0
+        self.gone = False
 
     def __enter__(self) -> Progress:
         if not self.shown:
@@ -60,7 +67,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self.live is not None:
-            self.live.stop()
+            with self._surviving():
+                self.live.stop()
             self.live = None
 
     def update(
@@ -83,12 +91,14 @@ class Progress:
         self.due = now + (LIVE if self.live is not None else PLAIN)
         left = self._left(step, seconds)
         if self.live is not None:
-            self.live.update(self._line(step, epoch, seconds, lr, rate, left), refresh=True)
+            line = self._line(step, epoch, seconds, lr, rate, left)
+            with self._surviving():
+                self.live.update(line, refresh=True)
             return
         ends = "" if left is None else f"  {clock(left)} left"
         self._print(
-            f"step {step:>6,}  {clock(seconds):>7}  training {_short(self.loss):>7}"
-            f" {self.unit}  {rate:,.0f}/s{ends}"
+            f"step {step:>6,}{f'  epoch {epoch:.1f}' if epoch else ''}  {clock(seconds):>7}  "
+            f"training {_short(self.loss):>7} {self.unit}  lr {lr:.0e}  {rate:,.0f}/s{ends}"
         )
 
     def validated(self, record: dict[str, float], best: dict[str, float]) -> None:
@@ -96,11 +106,16 @@ class Progress:
         self.best = best.get("validation")
         if not self.shown or self.live is not None:
             return
+        left = self._left(int(record["step"]), record["seconds"])
+        ends = "" if left is None else f"  {clock(left)} left"
+        epoch = f"  epoch {record['epoch']:.1f}" if record.get("epoch") else ""
+        speed = record.get("items_per_second")
         self._print(
-            f"step {record['step']:>6,}  {clock(record['seconds']):>7}  "
+            f"step {record['step']:>6,}{epoch}  {clock(record['seconds']):>7}  "
             f"training {_short(record['train']):>7}  "
             f"validation {_short(record['validation']):>7} "
             f"{self.unit}, best {_short(best['validation'])}  lr {record['lr']:.0e}"
+            f"{'' if speed is None else f'  {speed:,.0f}/s'}{ends}"
         )
         self.due = time.monotonic() + PLAIN
 
@@ -113,7 +128,7 @@ class Progress:
         """When training has ended."""
         if self.shown and run.best and run.records:
             self._print(
-                f"Ended after {run.records[-1]['step']:,} steps ({run.stopped}); kept the weights "
+                f"Ended after {run.steps:,} steps ({run.stopped}); kept the weights "
                 f"of step {run.best['step']:,}: validation {_short(run.best['validation'])} "
                 f"{self.unit}."
             )
@@ -124,7 +139,17 @@ class Progress:
 
             # Lines stay whole in pipes and logs; a terminal wraps them itself. The style is of
             # the text: as that of the call it would colour the live line as well.
-            self.console.print(Text(text, style=style or ""), soft_wrap=True)
+            with self._surviving():
+                self.console.print(Text(text, style=style or ""), soft_wrap=True)
+
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Be silent from now on, rather than end the run, if there is nowhere to print to."""
+        try:
+            yield
+        except (OSError, SystemExit) as error:  # rich leaves the program for a broken pipe
+            self.gone = not isinstance(error, OSError) or isinstance(error, BrokenPipeError)
+            self.shown, self.console = False, None
 
     def _left(self, step: int, seconds: float) -> float | None:
         """Seconds until the first limit, by the speed since this process began to train."""

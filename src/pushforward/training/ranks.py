@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from ..errors import InputError
+from ..errors import LostProcess
 
 __all__ = ["Ranks", "joined", "speaking"]
 
@@ -103,14 +103,18 @@ _SIGNS = ("gloo", "nccl", "peer", "connection", "timed out", "socket", "store")
 
 @contextlib.contextmanager
 def speaking() -> Iterator[None]:
-    """Say it in a sentence if another process of the run is gone."""
+    """Say it in a sentence if another process of the run is gone.
+
+    Raises:
+        LostProcess: it is.
+    """
     try:
         yield
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in _SIGNS):
             raise
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no reason"
-        raise InputError(
+        raise LostProcess(
             f"another process of this run has ended or cannot be reached ({reason}); all of them "
-            f"end. Start the run again with --resume to go on from its last checkpoint."
+            f"end."
         ) from error

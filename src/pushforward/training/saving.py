@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["restore", "save_best", "save_checkpoint", "saved_checkpoint"]
 
-_FREE = ("epochs", "max_steps", "max_time", "patience", "checkpoint_every", "device", "threads")
+_LIMITS = ("epochs", "max_steps", "max_time", "patience", "rewinds")
+_FREE = (*_LIMITS, "checkpoint_every", "device", "threads")
 """Settings that may differ when a run goes on."""
 
 
@@ -50,7 +52,13 @@ def save_checkpoint(session: Session) -> None:
         "flow": _architecture(session.flow),
         "data": session.fingerprint,
     }
-    write_checkpoint(session.folder, Checkpoint(tensors, facts))
+    try:
+        write_checkpoint(session.folder, Checkpoint(tensors, facts))
+    except InputError:
+        with contextlib.suppress(InputError):  # a tenth of the size: it may still find room
+            save_best(session)
+        raise
+    session.step_on_disk = session.step
     save_best(session)
 
 
@@ -99,14 +107,14 @@ def _check_same(session: Session, facts: dict[str, Any]) -> None:
     if facts["flow"] != _architecture(session.flow):
         raise InputError(
             f"the checkpoints in {session.folder} are of another architecture than "
-            f"{session.flow.name}; build the flow as it was, or give another folder."
+            f"{session.flow.name}; restore the model's settings, or start anew in another folder."
         )
     now = asdict(session.config)
     for key, then in facts["settings"].items():
         if key not in _FREE and now.get(key) != then:
             raise InputError(
-                f"the run in {session.folder} began with {key}={then!r}, but now it is "
-                f"{now.get(key)!r}; a run goes on with the settings it began with. Only "
+                f"the run in {session.folder} began with {key} = {then}, but now it is "
+                f"{now.get(key)}; a run goes on with the settings it began with. Only "
                 f"{', '.join(_FREE)} may change."
             )
     if facts["data"] != session.fingerprint:
@@ -136,7 +144,7 @@ def save_best(session: Session) -> None:
             "unit": session.result.unit,
             "validation": best["validation"],
             "best_step": best["step"],
-            "steps": last["step"],
+            "steps": session.step,
             "seconds": last["seconds"],
             "stopped": session.result.stopped or "still training",
         },

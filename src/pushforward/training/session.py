@@ -17,14 +17,14 @@ from ..flow import Flow
 from ..layers import conditioners_in
 from .events import Events
 from .feed import Batch, Feed
-from .guard import Guard, culprit, named
+from .guard import Guard, culprit, named, times
 from .history import Run
 from .learner import Learner
 from .optimise import Rate
 from .progress import Progress
 from .ranks import Ranks
 from .saving import restore, save_best, save_checkpoint, saved_checkpoint
-from .settings import FitConfig
+from .settings import FitConfig, step_limit
 from .signals import StopRequests
 from .validation import Validation
 
@@ -43,6 +43,7 @@ class Session:
         step: how many steps have been taken, failed ones included.
         good: the step and state to go back to when numbers go wrong.
         best_state: the flow's state dict at the best validation.
+        step_on_disk: the step of the newest checkpoint; None if there is none.
         elapsed: seconds of training, of earlier sessions too; all ranks have rank 0's.
         threads: CPU threads, which a resumed run takes over; None until they are chosen.
     """
@@ -62,7 +63,7 @@ class Session:
         images = len(flow.shape) == 3
         self.held_out = validation.some(config.validate_on or (1_000 if images else 20_000))
         self.every = config.validate_every or min(500, max(100, feed.per_epoch or 500))
-        self.max_steps = self._limit()
+        self.max_steps = step_limit(config, feed.per_epoch)
         self.clip = config.clip or (2.0 if flow.levels is not None else 5.0)
         self.rate, self.guard, self.stop = Rate(config), Guard(), StopRequests()
         chosen = {"batch_size": feed.batch_size, "max_steps": self.max_steps, "clip": self.clip}
@@ -80,20 +81,8 @@ class Session:
         self.asked = ""  # the signal that all ranks know of
         self.before, self.elapsed = 0.0, 0.0
         self.start = self.saved = time.monotonic()
+        self.step_on_disk: int | None = None
         self.recent = (0, 0.0)
-
-    def _limit(self) -> int | None:
-        """The number of steps, or None if only time limits the run."""
-        per_epoch, config, limits = self.feed.per_epoch, self.config, []
-        if config.epochs is not None:
-            if per_epoch is None:
-                raise InputError("a stream has no epochs; give max_steps or max_time.")
-            limits.append(math.ceil(config.epochs * per_epoch))
-        if config.max_steps is not None:
-            limits.append(config.max_steps)
-        if not limits and config.max_time is None:
-            limits.append(max(2_000, 20 * (per_epoch or 0)))
-        return min(limits) if limits else None
 
     # Begin and end ---------------------------------------------------------------------------
 
@@ -123,6 +112,7 @@ class Session:
             self.good = (0, self.learner.state())
         else:
             restore(self, checkpoint)
+            self.step_on_disk = self.step
         self._write_metrics()
         self.saved = time.monotonic()
         self.recent = (self.step, self.elapsed)
@@ -140,7 +130,12 @@ class Session:
                 except KeyboardInterrupt:
                     result.stopped = self.stop.asked or "interrupted"
                 self._end()
+        except (InputError, NumericalError) as error:
+            if self.step_on_disk is not None:
+                error.add_note(f"Its checkpoint of step {self.step_on_disk:,} can be resumed.")
+            raise
         finally:
+            result.steps = self.step
             if self.best_state is not None:
                 self.flow.load_state_dict(self.best_state)
             self.flow.eval()
@@ -188,7 +183,9 @@ class Session:
             self.good = (self.step, self.learner.state())
         self.step += 1
         if fault is not None:
-            self._retreat(fault, batch, rate)
+            where, events = culprit(self.flow, batch.part(self.ranks.part(len(batch))))
+            events = sorted(event for part in self.ranks.gather(events) for event in part)
+            self._retreat(f"{fault}{named(events)}; {where}", rate)
             return
         self.learner.step(rate, self.clip, norm)
         self.since_validation.append(loss)
@@ -204,10 +201,11 @@ class Session:
     def _agree(self, loss: float) -> float:
         """Bring loss, time and wishes to stop together over the ranks; the whole loss."""
         elapsed = self.before + time.monotonic() - self.start
+        wish = self.stop.asked or ("terminated" if self.show.gone else "")
         if self.ranks.size == 1:
-            self.elapsed, self.asked = elapsed, self.stop.asked
+            self.elapsed, self.asked = elapsed, wish
             return loss
-        asked = {"": 0, "interrupted": 1, "terminated": 1000}[self.stop.asked]
+        asked = {"": 0, "interrupted": 1, "terminated": 1000}[wish]
         lead = elapsed if self.ranks.lead else 0.0
         told = self.ranks.add(torch.tensor([loss, lead, asked], dtype=torch.float64))
         loss, self.elapsed, wishes = told.tolist()
@@ -235,28 +233,28 @@ class Session:
         step, seconds = self.recent
         return (self.step - step) * self.feed.batch_size / max(self.elapsed - seconds, 1e-9)
 
-    def _retreat(self, fault: str, batch: Batch, rate: float) -> None:
+    def _retreat(self, fault: str, rate: float) -> None:
         """Go back to the last good state, with half the learning rate, and say why."""
-        where, events = culprit(self.flow, batch.part(self.ranks.part(len(batch))))
-        events = sorted(event for part in self.ranks.gather(events) for event in part)
-        said = f"step {self.step:,}: {fault}{named(events)}; {where}"
-        if self.rewinds >= self.config.rewinds:
-            kept = "the best weights so far are kept" if self.best_state else "no step was of use"
-            save_best(self)
-            raise NumericalError(
-                f"{said}. After going back {self.rewinds} times, {kept}. Try a lower lr (it was "
-                f"{rate:.3g}) or a smaller clip (now {self.clip:.3g}), and look at the data for "
-                f"extreme values."
-            )
+        said = f"step {self.step:,}: {fault}"
         step, state = self.good
-        self.rewinds += 1
         self.rate.halve()
         self.learner.restore(state)
         self.flow.train()
+        if self.rewinds >= self.config.rewinds:
+            kept = "the best weights so far are kept" if self.best_state else "no step was of use"
+            if self.best_state or step:  # worth going on from, if the user wants to
+                with contextlib.suppress(InputError):  # a full disk is the lesser trouble now
+                    self._checkpoint()
+            raise NumericalError(
+                f"{said}. After going back {times(self.rewinds)}, {kept}. Try a lower lr (it was "
+                f"{rate:.3g}) or a smaller clip (now {self.clip:.3g}), and look at the data for "
+                f"extreme values."
+            )
+        self.rewinds += 1
         left = self.config.rewinds - self.rewinds
+        more = f"it may do so {times(left)} more" if left else "the next time, the run ends"
         self._say(
-            f"{said}. Back to the weights of step {step:,}, with half the learning rate "
-            f"({left} more such retreats are allowed)."
+            f"{said}. Back to the weights of step {step:,}, with half the learning rate; {more}."
         )
 
     def _say(self, sentence: str) -> None:
@@ -276,11 +274,16 @@ class Session:
         with self.validation.as_kept(self.learner.average) as drift:
             # Several ranks may only stop together.
             with self.stop.at_once() if self.ranks.size == 1 else contextlib.nullcontext():
-                loss = self.validation.loss()
-            best = not result.best or loss < result.best["validation"]
+                loss, said = self.validation.loss()
+            best = self._is_best(loss)
             if best:
                 state = self.flow.state_dict()
                 self.best_state = {key: value.clone() for key, value in state.items()}
+        if math.isnan(loss):
+            self._retreat(said, self.rate(self.step, self._spent()))
+            return
+        if said and (not result.records or math.isfinite(result.records[-1]["validation"])):
+            self._say(f"step {self.step:,}: {said}; look there for values far from all others.")
         record = {
             "step": self.step,
             "epoch": round(self.feed.epoch(self.step), 3),
@@ -300,6 +303,11 @@ class Session:
         self.show.validated(record, result.best)
         self._agree(0.0)
         self.recent = (self.step, self.elapsed)
+
+    def _is_best(self, loss: float) -> bool:
+        """Whether these are the weights to keep; the latest, while no loss has been finite."""
+        before = self.result.best.get("validation", math.inf)
+        return loss < before or loss == before == math.inf
 
     def _out_of_patience(self) -> bool:
         if self.config.patience is None:

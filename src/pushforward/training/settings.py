@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from ..errors import InputError
 from ..models.settings import settings
 
-__all__ = ["FitConfig", "seconds"]
+__all__ = ["FitConfig", "seconds", "step_limit"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -97,3 +99,21 @@ class FitConfig:
     """Such as cpu or cuda; where the flow is, if not given."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads while training: one for small work, else torch's own number."""
+
+
+def step_limit(config: FitConfig, per_epoch: int | None) -> int | None:
+    """The number of steps, or None if only time limits the run; an epoch has ``per_epoch``.
+
+    Raises:
+        InputError: epochs are asked of a stream, which has none.
+    """
+    limits = []
+    if config.epochs is not None:
+        if per_epoch is None:
+            raise InputError("a stream has no epochs; give max_steps or max_time.")
+        limits.append(math.ceil(config.epochs * per_epoch))
+    if config.max_steps is not None:
+        limits.append(config.max_steps)
+    if not limits and config.max_time is None:
+        limits.append(max(2_000, 20 * (per_epoch or 0)))
+    return min(limits) if limits else None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as wishes that a run grants between two steps."""
+"""Ctrl-C, SIGTERM and a closed terminal as wishes that a run grants between two steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from types import FrameType
 __all__ = ["StopRequests"]
 
 _NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    _NAMES[signal.SIGHUP] = "terminated"
 
 
 class StopRequests:
     """Listens for signals while it is entered; a second Ctrl-C gets through as usual.
 
     Attributes:
-        asked: ``interrupted`` (Ctrl-C), ``terminated`` (SIGTERM), or empty.
+        asked: ``interrupted`` (Ctrl-C), ``terminated`` (SIGTERM, SIGHUP), or empty.
         torn: whether a second Ctrl-C has ended work that should not have been left in the middle.
     """
 
@@ -31,6 +33,9 @@ class StopRequests:
         # Only the main thread may set handlers; elsewhere signals do what they always do.
         if threading.current_thread() is threading.main_thread():
             for number in _NAMES:
+                # nohup ignores SIGHUP, so that the run outlives its terminal.
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -52,7 +52,7 @@ class Stream:
         x, context = self._take(self.wanted)
         if not len(x):
             raise InputError("the stream gave no event; there is nothing to train on.")
-        if len(x) < self.wanted or (self.once and self._ended()):
+        if len(x) < self.wanted or self._ended():
             self.wanted = len(x) // 10
             rest = slice(self.wanted, None)
             self._rest = x[rest], None if context is None else context[rest]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from torch import Tensor
 
+from ..errors import NumericalError
 from ..flow import Flow
 from ..layers import conditioners_in, has_batch_norms, recalibrate
 from ..moments import RunningMoments
 from ..scoring import batch_for, in_unit, score
 from .average import WeightAverage
 from .events import Events
+from .guard import named
 from .ranks import Ranks
 
 __all__ = ["Validation"]
@@ -48,9 +51,25 @@ class Validation:
                 for buffer, value in own:
                     buffer.copy_(value)
 
-    def loss(self) -> float:
-        """The mean over all events, in the flow's unit; each rank scores a share."""
+    def loss(self) -> tuple[float, str]:
+        """The mean over all events, in the flow's unit; each rank scores a share.
+
+        Returns:
+            the loss, NaN if an event cannot be scored, and what is wrong if it is not finite.
+        """
         events, share = self.events, self.ranks.part(len(self.events))
         context = None if events.context is None else events.context[share]
-        scores = score(self.flow, events.x[share], context, batch_size=batch_for(self.flow))
-        return in_unit(self.flow, float(np.mean(np.concatenate(self.ranks.gather(scores)))))
+        scores, said = np.empty(0), ""
+        try:
+            scores = score(self.flow, events.x[share], context, batch_size=batch_for(self.flow))
+        except NumericalError as error:  # maybe on this rank alone: the others must hear of it
+            said = str(error)
+        shares = self.ranks.gather((scores, said))
+        said = next((words for _, words in shares if words), "")
+        if said:
+            return math.nan, f"the validation loss was NaN; {said.rstrip('.')}"
+        scores = np.concatenate([part for part, _ in shares])
+        infinite = np.flatnonzero(np.isinf(scores)).tolist()
+        if infinite:
+            said = f"the validation loss was infinite{named(infinite, 'validation')}"
+        return in_unit(self.flow, float(np.mean(scores))), said
