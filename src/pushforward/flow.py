@@ -119,13 +119,16 @@ class Flow(nn.Module):
     def memory(self) -> str:
         """What a training step keeps for the way back: ``store``, ``checkpoint`` or ``constant``.
 
-        ``store`` keeps what autograd keeps; ``checkpoint`` the input of each coupling, ``constant``
-        the last output only, from which inputs are restored by the exact inverse. Both evaluate
-        each conditioner once more, give the same gradients and refuse to be compiled or
-        differentiated twice (``constant``). It is a setting of the process: not saved.
+        ``store`` keeps what autograd keeps, ``checkpoint`` the input of each coupling, ``constant``
+        the last output only, from which inputs are restored by the exact inverse: memory does not
+        grow with depth. Both give the same gradients for one more evaluation of each conditioner.
+        Neither can be compiled, and ``constant`` gives no second derivatives. A saved model does
+        not keep it.
 
         Raises:
             InputError: set to another word.
+            NumericalError: in ``backward``, if ``constant`` could not restore the input of a layer
+                well enough; names the layer.
         """
         return self.chain.memory
 
@@ -365,7 +368,7 @@ class Flow(nn.Module):
         # differ only in digits that float32 has not.
         first = self.chain[0] if len(self.chain) else None
         wide = x.dtype == torch.float64 and isinstance(first, Standardize)
-        if self.levels is None and not wide:
+        if x.dtype != self.dtype and self.levels is None and not wide:
             x = x.to(self.dtype)
         return x, None if context is None else context.to(self.device, self.dtype)
 

@@ -31,6 +31,18 @@ class Law(nn.Module):
         """Undo ``forward``."""
         raise NotImplementedError
 
+    # For backpropagation that restores x from z: see layers/reversible.py.
+
+    def retrace(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Restore x, and apply ``forward`` with a graph from there: ``(x, z, log_slope)``."""
+        x = self.inverse(z, parameters.detach())[0].detach().requires_grad_()
+        return x, *self(x, parameters)
+
+    def retrace_inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for ``inverse``: ``(z, x, log_slope)``."""
+        z = self(x, parameters.detach())[0].detach().requires_grad_()
+        return z, *self.inverse(z, parameters)
+
 
 class Additive(Law):
     """``z = x + shift``: volume-preserving. Source: Dinh et al. 2014 (NICE), section 3.2."""
@@ -89,3 +101,11 @@ class Affine(Law):
         t, h = parameters.to(z.dtype).chunk(2, dim=1)
         s = self.bound(h)
         return (z - t) * torch.exp(-s), -s
+
+    def retrace(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both ways with one evaluation of the bound, which costs as much as all the rest."""
+        t, h = parameters.to(z.dtype).chunk(2, dim=1)
+        s = self.bound(h)
+        scale = torch.exp(s)
+        x = ((z - t.detach()) / scale.detach()).requires_grad_()
+        return x, x * scale + t, s

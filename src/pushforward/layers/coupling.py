@@ -21,7 +21,7 @@ __all__ = ["Conditioner", "Coupling", "conditioners_in"]
 Conditioner = Callable[[Shape, Shape, int], nn.Module]
 """Builds the network of a coupling from (input shape, output shape, context size)."""
 
-_Map = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+_Retrace = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 class Coupling(Layer):
@@ -94,20 +94,16 @@ class Coupling(Layer):
 
     def retrace(self, z: Tensor, context: Tensor | None, note: Any) -> Retraced:
         """Restore x with one evaluation of the conditioner, which sees the same in x and in z."""
-        return self._retrace(z, context, self.law, self.law.inverse)
+        return self._retrace(z, context, self.law.retrace)
 
     def retrace_inverse(self, x: Tensor, context: Tensor | None) -> Retraced:
         """Restore z in the same way."""
-        return self._retrace(x, context, self.law.inverse, self.law)
+        return self._retrace(x, context, self.law.retrace_inverse)
 
-    def _retrace(self, end: Tensor, context: Tensor | None, law: _Map, undo: _Map) -> Retraced:
+    def _retrace(self, end: Tensor, context: Tensor | None, retrace: _Retrace) -> Retraced:
         kept, changed = self.split(end)
         kept = leaf(kept)
-        parameters = self._parameters_for(kept, context)
-        with torch.no_grad():
-            start, _ = undo(changed, parameters)
-        start = leaf(start)
-        changed, log_slope = law(start, parameters)
+        start, changed, log_slope = retrace(changed, self._parameters_for(kept, context))
         end, log_det = self.split.join(kept, changed), self.split.total(log_slope)
         return Retraced((kept, start), end, log_det, self.split.join)
 

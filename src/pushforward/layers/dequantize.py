@@ -34,6 +34,7 @@ class Dequantize(Layer):
     """
 
     exact = False
+    reversible = False
     seed: Tensor
     passes: Tensor
     anchor: Tensor

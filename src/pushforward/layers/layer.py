@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .fusion import fused
+from .occasion import forked_random
+from .reversible import Retraced, leaf
+from .segments import check_memory, in_segments
 
 __all__ = ["Chain", "Inverted", "Layer", "Shape", "constant_log_det", "same_shape", "sum_event"]
 
@@ -26,10 +31,16 @@ class Layer(nn.Module):
 
     ``exact`` is False where ``log_det`` is one draw of a lower bound (dequantisation);
     ``reads_data`` is True where ``initialise`` sets something.
+
+    ``reversible`` says that ``inverse`` restores an input cheaply and to the last digits or so:
+    with ``memory="constant"`` the input is then not kept for the way back. ``notes`` is True where
+    ``track`` notes something, for which ``inverse`` has no use.
     """
 
     exact: bool = True
     reads_data: bool = False
+    reversible: bool = True
+    notes: bool = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data ``(N, *shape)`` to latent; return ``(z, log_det)``."""
@@ -46,31 +57,86 @@ class Layer(nn.Module):
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
         """Set what is read off data before training (once); most layers have nothing to set."""
 
+    # Backpropagation that restores x from z (reversible.py). Most layers need no more than this.
+
+    def track(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Any]:
+        """``forward``, and whatever small thing besides z ``retrace`` will want to know."""
+        return *self(x, context), None
+
+    def retrace(self, z: Tensor, context: Tensor | None, note: Any) -> Retraced:
+        """Restore x from z, and build the graph of ``forward`` there; gradients are enabled."""
+        with torch.no_grad(), forked_random(z.device):
+            x, _ = self.inverse(z, context)
+        x = leaf(x)
+        return Retraced((x,), *self(x, context))
+
+    def retrace_inverse(self, x: Tensor, context: Tensor | None) -> Retraced:
+        """The same for ``inverse``: restore z from x."""
+        with torch.no_grad(), forked_random(x.device):
+            z, _ = self(x, context)
+        z = leaf(z)
+        return Retraced((z,), *self.inverse(z, context))
+
     __call__: Callable[..., tuple[Tensor, Tensor]]
 
 
 class Chain(Layer):
-    r"""Layers one after the other: :math:`f = f_K \circ \dots \circ f_1`, log-dets added."""
+    r"""Layers one after the other: :math:`f = f_K \circ \dots \circ f_1`, log-dets added.
+
+    Attributes:
+        memory: what a training step keeps for the way back (see ``Flow.memory``).
+    """
+
+    _memory: str = "store"
+    _place: str = ""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
+    @property
+    def memory(self) -> str:
+        """``store``, ``checkpoint`` or ``constant``; setting it sets that of all chains within."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        check_memory(memory)
+        for name, part in self.named_modules():
+            if isinstance(part, Chain):
+                part._memory = memory
+                # "layers.12.inner" -> "12.", by which messages name the layers within
+                part._place = "".join(f"{word}." for word in name.split(".") if word.isdigit())
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the layers first to last."""
         total: Tensor | None = None
-        for layer in self.layers:
-            x, log_det = layer(x, context)
-            total = log_det if total is None else total + log_det
+        if self._memory != "store" and torch.is_grad_enabled():
+            named, items = self._named(), fused(self.layers)
+            x, total = in_segments(named, x, context, self._memory, items)
+        else:
+            for layer in fused(self.layers):
+                x, log_det = layer(x, context)
+                total = log_det if total is None else total + log_det
         return x, constant_log_det(x, 0.0) if total is None else total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverses last to first."""
         total: Tensor | None = None
-        for layer in reversed(self.layers):
-            z, log_det = layer.inverse(z, context)  # type: ignore[operator]
-            total = log_det if total is None else total + log_det
+        if self._memory != "store" and torch.is_grad_enabled():
+            turned = [(name, Inverted(layer)) for name, layer in reversed(self._named())]
+            z, total = in_segments(turned, z, context, self._memory)
+        else:
+            for layer in reversed(fused(self.layers)):
+                z, log_det = layer.inverse(z, context)
+                total = log_det if total is None else total + log_det
         return z, constant_log_det(z, 0.0) if total is None else total
+
+    def _named(self) -> list[tuple[str, Layer]]:
+        return [
+            (f"layer {self._place}{index} ({type(layer).__name__})", layer)
+            for index, layer in enumerate(self)
+        ]
 
     def output_shape(self, shape: Shape) -> Shape:
         """Follow the shape through every layer; an error names the layer at which it stops."""
@@ -120,6 +186,19 @@ class Inverted(Layer):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the wrapped layer's forward."""
         return self.layer(z, context)
+
+    @property
+    def reversible(self) -> bool:  # type: ignore[override]
+        """Whether the wrapped layer is, and its inverse needs no notes."""
+        return self.layer.reversible and not self.layer.notes
+
+    def retrace(self, z: Tensor, context: Tensor | None, note: Any) -> Retraced:
+        """Restore the wrapped layer's z."""
+        return self.layer.retrace_inverse(z, context)
+
+    def retrace_inverse(self, x: Tensor, context: Tensor | None) -> Retraced:
+        """Restore the wrapped layer's x."""
+        return self.layer.retrace(x, context, None)
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape that the wrapped layer takes: ``self.shape``, or the same if None."""

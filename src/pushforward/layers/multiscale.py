@@ -19,10 +19,13 @@ class Multiscale(Layer):
     The others are factored out: they are latents of this scale. Nothing is dropped, since z holds
     both parts, and the shape stays: the inner layer must give back the shape that it gets (let it
     unsqueeze what it squeezed). Scales nest: the inner layer may hold the next ``Multiscale``.
+    As a ``Chain`` it takes part in ``memory="constant"``, as any other layer it is checkpointed.
 
     Shapes: x, z ``(N, C, ...)``, inner ``(N, keep, ...)``; log_det ``(N,)`` in nats.
     Source: Dinh et al. 2017 (Real NVP), section 3.6, equations 14 to 16.
     """
+
+    reversible = False  # a chain within restores its own inputs
 
     def __init__(self, inner: Layer, keep: int) -> None:
         super().__init__()

@@ -113,7 +113,8 @@ class ActNorm(Layer):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._settled, self._looked = False, None
+        # At once, so that the first pass after loading goes the way of all others, to the last bit.
+        self._settled, self._looked = bool(self.initialised), None
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""

@@ -36,6 +36,7 @@ class Logit(Layer):
     """
 
     reads_data = True
+    reversible = False  # near its ends few digits are left
     alpha: Tensor
     chosen: Tensor
 
@@ -93,6 +94,7 @@ class Standardize(Layer):
     """
 
     reads_data = True
+    reversible = False  # it comes first, and has no gradient to give
     mean: Tensor
     log_std: Tensor
     fitted: Tensor
