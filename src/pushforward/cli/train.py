@@ -54,6 +54,7 @@ def train(
     device: o.Device = None,
     threads: o.Threads = None,
     precision: o.Precision = None,
+    memory: o.Memory = None,
     compile: o.Compile = None,
     deterministic: o.Deterministic = None,
     out: o.Out = None,

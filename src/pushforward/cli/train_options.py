@@ -263,6 +263,16 @@ Precision = Annotated[
         default="float32",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    _option(
+        SPEED,
+        metavar="NAME",
+        help="store, checkpoint or constant: what a step keeps for its gradient; constant does "
+        "not grow with depth, but takes longer.",
+        default="store",
+    ),
+]
 Compile = Annotated[
     bool | None,
     _option(

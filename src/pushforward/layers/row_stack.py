@@ -50,7 +50,8 @@ class RowStack:
         self, x: Tensor, context: Tensor | None, *, inverse: bool
     ) -> tuple[Tensor, Tensor]:
         """Without gradients a chunk goes through all layers before the next one does."""
-        if torch.is_grad_enabled() or len(x) <= self.chunk or not x.is_cpu or _watched():
+        small = torch.is_grad_enabled() or len(x) <= self.chunk
+        if small or not self._divides(x, context):
             return self._whole(x, context, inverse)
         chunks = x.split(self.chunk)
         contexts = [None] * len(chunks) if context is None else context.split(self.chunk)
@@ -59,6 +60,15 @@ class RowStack:
             strict=True,
         )
         return torch.cat(ends), torch.cat(log_dets)
+
+    def _divides(self, x: Tensor, context: Tensor | None) -> bool:
+        """Whether rows do not influence one another: ActNorm's first batch must stay whole."""
+        return (
+            x.is_cpu
+            and not _watched()
+            and (context is None or len(context) == len(x))
+            and all(step.ready(context) for step in self.steps)
+        )
 
     def _whole(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         if not self.front:
@@ -81,15 +91,15 @@ class RowStack:
     def _covers(self, x: Tensor, context: Tensor | None, weights: Sequence[Any]) -> bool:
         """Whether the steps were written for such a batch, and the layers are in such a state."""
         batches = [x] if context is None else [x, context]
-        kinds = (Tensor, nn.Parameter)
         return (
             x.ndim == 2
             and x.shape[0] > 0
             and x.shape[1] == self.size
             and x.dtype in (torch.float32, torch.float64)
-            and all(type(b) in kinds and b.ndim == 2 and len(b) == len(x) for b in batches)
-            and all(type(w) is nn.Parameter for w in weights)
-            and all(t.dtype is x.dtype and t.is_cpu for t in (*batches, *weights))
+            and all(type(b) in (Tensor, nn.Parameter) for b in batches)
+            and all(b.ndim == 2 and len(b) == len(x) for b in batches)
+            and {type(w) for w in weights} == {nn.Parameter}
+            and {(t.dtype, t.is_cpu) for t in (*batches, *weights)} == {(x.dtype, True)}
             and all(step.ready(context) for step in self.steps)
         )
 

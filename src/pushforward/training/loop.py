@@ -60,8 +60,8 @@ def fit(
         resume: go on from the newest checkpoint in ``folder``; from the start if there is none.
         **options: fields of ``FitConfig``: epochs, max_steps, max_time, patience, batch_size,
             accumulate, optimiser, lr, warmup, schedule, clip, ema, weight_decay, l2, shift, crop,
-            flip, validate_every, validate_on, checkpoint_every, rewinds, precision, compile,
-            deterministic, seed, device, threads. Without a limit: 20 epochs, but at least 2,000
+            flip, validate_every, validate_on, checkpoint_every, rewinds, precision, memory,
+            compile, deterministic, seed, device, threads. Without a limit: 20 epochs, but at least 2,000
             steps.
 
     Returns:
@@ -74,6 +74,11 @@ def fit(
             weights so far are restored.
     """
     config = checked(FitConfig, options, "fit")
+    if config.compile and config.memory != "store":
+        raise InputError(
+            f"fit: memory={config.memory!r} takes a step apart, which compile=True cannot follow; "
+            f"give one of the two."
+        )
     if resume and folder is None:
         raise InputError("resume=True needs the folder of the run that is to go on.")
     place = None if folder is None else Path(folder)
@@ -118,6 +123,8 @@ def _surroundings(flow: Flow, config: FitConfig, ranks: Ranks) -> Iterator[None]
             stack.enter_context(sharing_statistics(flow))
         if config.precision == "bf16":
             stack.enter_context(conditioners_in(flow, torch.bfloat16))
+        stack.callback(setattr, flow, "memory", flow.memory)
+        flow.memory = config.memory if config.memory != "store" else flow.memory
         yield
 
 

@@ -89,6 +89,8 @@ class FitConfig:
     # Precision and speed
     precision: Literal["float32", "bf16"] = "float32"
     """Of the conditioners while training; densities are never below float32."""
+    memory: Literal["store", "checkpoint", "constant"] = "store"
+    """What a step keeps for its gradient: all, the input of each coupling, or the output alone."""
     compile: bool = False
     """Let torch.compile make the training step faster, after a minute or so of compiling."""
     deterministic: bool = False
