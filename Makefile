@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers/.ready
 
-.PHONY: help demo test slow lint format clean
+.PHONY: help demo test slow bench lint format clean
 
 help:
 	@echo "make demo   train Real NVP on 1,797 real images of digits (about two minutes, most of it"
 	@echo "            installation), print its likelihood, draw samples"
 	@echo "make test   lint, types and tests (a few minutes)"
 	@echo "make slow   the long tests; those on MNIST and CIFAR-10 need PUSHFORWARD_DATA"
+	@echo "make bench  speed and memory beside other libraries (a quarter of an hour; leave the machine"
+	@echo "            alone meanwhile)"
 	@echo "make format rewrite the sources in the project's style"
 	@echo "make clean  remove the environment and what tools left behind"
 
@@ -35,6 +38,18 @@ slow: $(READY)
 	@echo "==> Long tests"
 	@$(BIN)/python -m pytest -m slow
 
+# The other libraries have an environment of their own, PyTorch first: theirs to share, not to move.
+$(PEERS): pyproject.toml constraints.txt
+	@echo "==> Setting up .venv-peers with the libraries to compare with (some minutes)"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@touch $(PEERS)
+
+bench: $(PEERS)
+	@echo "==> Speed and memory; one workload only: make bench BENCH='rows-train --threads 1'"
+	@.venv-peers/bin/python benchmarks/speed.py $(BENCH)
+
 lint: $(READY)
 	@echo "==> Lint and format"
 	@$(BIN)/ruff check .
@@ -47,5 +62,5 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-peers .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
