@@ -10,8 +10,9 @@ import torch
 
 from pushforward import InputError
 from pushforward.layers.masks import checkerboard_mask
-from pushforward.nets import ACTIVATIONS, MLP, Constant, ConvNet, ResNet
+from pushforward.nets import ACTIVATIONS, MLP, Constant, ConvNet, ResNet, products
 from pushforward.nets.activations import activation
+from pushforward.nets.by_hand import MLPByHand
 from pushforward.nets.resnet import WeightNormConv
 from registry import perturb
 
@@ -184,3 +185,85 @@ def test_resnet_sees_the_mask_and_the_doubled_input():
     blank = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     assert not torch.allclose(net(blank), other(blank)), "the mask is one more channel"
     assert "mask" not in net.state_dict()
+
+
+# Products and gradients by hand ----------------------------------------------------------------
+
+
+@pytest.fixture(params=["torch", "oneDNN"])
+def library(request, monkeypatch):
+    """Each library in turn, whatever the processor; oneDNN where this torch has it."""
+    if request.param == "oneDNN" and products._onednn() is None:
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param == "oneDNN")
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("rows", "ins", "outs"), [(0, 3, 4), (1, 3, 4), (600, 60, 31), (600, 9, 80)]
+)
+def test_products_are_what_their_formulas_say(rows, ins, outs, dtype):
+    wide = torch.randn(rows, 2 * ins + 1, dtype=torch.float64)
+    weight, bias = torch.randn(outs, ins, dtype=torch.float64), torch.randn(outs).double()
+    gradient = torch.randn(rows, outs, dtype=torch.float64)
+    for x in (wide[:, :ins], wide[:, 1 : 2 * ins : 2], wide[:, :ins].t().contiguous().t()):
+        given = [t.to(dtype) for t in (x, weight, bias, gradient)]
+        if x.stride() == wide[:, :ins].stride():
+            given[0] = wide.to(dtype)[:, :ins]  # a slice of a wider batch in its own type
+        sliced, w, b, g = given
+        y = x @ weight.T + bias
+        tolerance = {
+            "rtol": 0,
+            "atol": 1e-12 if dtype == torch.float64 else 1e-3,
+            "check_dtype": False,
+        }
+        close = partial(torch.testing.assert_close, **tolerance)
+        close(products.linear(sliced, w, b), y)
+        close(products.linear(sliced, w, b, relu=True), y.relu())
+        close(products.input_gradient(g, w), gradient @ weight)
+        close(products.weight_gradient(g, sliced), gradient.T @ x)
+
+
+@pytest.mark.filterwarnings("ignore:TF32")
+def test_onednn_is_for_large_float32_batches_and_can_be_switched_off(monkeypatch):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    large, small = torch.ones(1000, 50), torch.ones(10, 50)
+    assert products._by_onednn(large, 50 * 50)
+    assert not products._by_onednn(small, 50 * 50)
+    assert not products._by_onednn(large.double(), 50 * 50)
+    assert not products._by_onednn(large.to("meta"), 50 * 50)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not products._by_onednn(large, 50 * 50)
+
+
+def test_processors_without_the_slow_path_keep_to_torch(monkeypatch):
+    decide = products.onednn_is_faster.__wrapped__
+    monkeypatch.setattr(products, "_processor", lambda: "vendor_id: GenuineIntel")
+    assert not decide()
+    monkeypatch.setattr(products, "_processor", lambda: "vendor_id: AuthenticAMD")
+    monkeypatch.setattr(products, "_onednn", lambda: None)
+    assert not decide()
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "silu"])
+def test_gradients_by_hand_are_those_of_autograd(name):
+    net = perturb(MLP((3,), (4,), hidden=(6, 5), activation=name).double())
+    assert MLPByHand.possible(net)
+    by_hand, weights = MLPByHand(net), list(net.parameters())
+    x = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    gradient = torch.randn(7, 4, dtype=torch.float64)
+    expected = torch.autograd.grad(net(x), [x, *weights], gradient)
+    with torch.no_grad():
+        tape: list[torch.Tensor] = []
+        assert torch.allclose(by_hand.forward(x, weights, tape), net(x), atol=1e-14)
+        of_x, found = by_hand.backward(gradient.clone(), weights, tape, wanted=True)
+    assert not tape
+    for a, b in zip((of_x, *found), expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-13)
+
+
+@pytest.mark.parametrize("options", [{"residual": True}, {"activation": "gelu"}])
+def test_what_has_no_gradients_by_hand_says_so(options):
+    assert not MLPByHand.possible(MLP((3,), (4,), hidden=(6, 6), **options))
+    assert not MLPByHand.possible(Constant((3,), (4,)))

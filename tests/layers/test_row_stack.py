@@ -184,6 +184,14 @@ def test_rows_in_chunks_are_the_rows_at_once(inverse, monkeypatch):
     assert torch.equal(given, x), "the input is not written to"
 
 
+def test_the_first_batch_of_actnorm_is_not_divided(monkeypatch):
+    chain = Chain([ActNorm((5,)), coupling()]).train()
+    monkeypatch.setattr(stacks(chain)[0], "chunk", 7)
+    with torch.no_grad():
+        z, _ = chain(torch.randn(40, 5) * 3 + 1)
+    assert torch.allclose(z.mean(0), torch.zeros(5), atol=1e-5)
+
+
 def test_a_flow_uses_it_and_keeps_its_errors(monkeypatch):
     flow = perturb(RealNVP((5,), width=8).eval(), 1, 0.1)
     with monkeypatch.context() as patch:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RowStack"]
 
-_CHUNK = 2**17
-"""Numbers of the widest activation in a chunk without gradients: 512 kB in float32."""
+_CHUNK = 2**19
+"""Numbers of the widest activation in a chunk without gradients: 2 MB in float32. Less would stay
+in a nearer cache, but then the cost of a call weighs more than what is gained."""
 
 
 class RowStack:

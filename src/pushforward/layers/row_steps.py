@@ -33,6 +33,7 @@ __all__ = ["Gradients", "Step", "Tape", "Weights", "step_for"]
 Weights = Sequence[Tensor]
 Tape = list[Tensor]
 Context = Tensor | None
+Found = Sequence[Tensor | None]
 
 
 @dataclass
@@ -81,9 +82,7 @@ class Step:
         """What the layer's ``inverse`` does."""
         raise NotImplementedError
 
-    def backward(
-        self, g: Gradients, weights: Weights, tape: Tape, inverse: bool
-    ) -> Sequence[Tensor | None]:
+    def backward(self, g: Gradients, weights: Weights, tape: Tape, inverse: bool) -> Found:
         """Carry ``g`` back through the map that was applied; return the gradients by weights."""
         raise NotImplementedError
 
@@ -106,9 +105,7 @@ class PermutationStep(Step):
         """Restore the order."""
         return self._reorder(z, tape, turned=True)
 
-    def backward(
-        self, g: Gradients, weights: Weights, tape: Tape, inverse: bool
-    ) -> Sequence[Tensor | None]:
+    def backward(self, g: Gradients, weights: Weights, tape: Tape, inverse: bool) -> Found:
         """The other way round."""
         g.x = g.x.index_select(1, torch.argsort(tape.pop()))
         return ()
@@ -121,7 +118,7 @@ class PermutationStep(Step):
 
 
 class FlipStep(Step):
-    """``Flip``."""
+    """``Flip``, which is its own inverse."""
 
     def forward(
         self, x: Tensor, log_det: Tensor, context: Context, weights: Weights, tape: Tape | None
@@ -129,15 +126,9 @@ class FlipStep(Step):
         """Reverse."""
         return x.flip(1)
 
-    def inverse(
-        self, z: Tensor, log_det: Tensor, context: Context, weights: Weights, tape: Tape | None
-    ) -> Tensor:
-        """Reverse back."""
-        return z.flip(1)
+    inverse = forward  # type: ignore[assignment]  # z takes the place of x
 
-    def backward(
-        self, g: Gradients, weights: Weights, tape: Tape, inverse: bool
-    ) -> Sequence[Tensor | None]:
+    def backward(self, g: Gradients, weights: Weights, tape: Tape, inverse: bool) -> Found:
         """Reverse back."""
         g.x = g.x.flip(1)
         return ()
@@ -185,20 +176,15 @@ class ActNormStep(Step):
         tape.append(z)
         return (z * log_scale.neg().exp_()).sub_(bias)
 
-    def backward(
-        self, g: Gradients, weights: Weights, tape: Tape, inverse: bool
-    ) -> Sequence[Tensor | None]:
+    def backward(self, g: Gradients, weights: Weights, tape: Tape, inverse: bool) -> Found:
         """By the formulas above."""
         bias, log_scale = weights
         x = tape.pop()
         if inverse:
-            of_bias = g.x.sum(0).neg_() if g.wanted else None
+            of_bias = -g.x.sum(0)
             g.x.mul_(log_scale.neg().exp_())
-            of_scale = -((g.x * x).sum(0) + g.log_det.sum()) if g.wanted else None
-            return of_bias, of_scale
+            return of_bias, -((g.x * x).sum(0) + g.log_det.sum())
         g.x.mul_(log_scale.exp())
-        if not g.wanted:
-            return None, None
         return g.x.sum(0), (x + bias).mul_(g.x).sum(0).add_(g.log_det.sum())
 
 
@@ -284,9 +270,7 @@ class CouplingStep(Step):
         width = 2 * self.bound.limit / math.pi
         return parameters, shift, h.div_(width).atan().mul_(width)
 
-    def backward(
-        self, g: Gradients, weights: Weights, tape: Tape, inverse: bool
-    ) -> Sequence[Tensor | None]:
+    def backward(self, g: Gradients, weights: Weights, tape: Tape, inverse: bool) -> Found:
         """By the formulas above; the two directions differ by a sign."""
         scale, parameters, x = tape.pop(), tape.pop(), tape.pop()
         q = parameters.chunk(2, dim=1)[1]
