@@ -61,8 +61,8 @@ def fit(
         **options: fields of ``FitConfig``: epochs, max_steps, max_time, patience, batch_size,
             accumulate, optimiser, lr, warmup, schedule, clip, ema, weight_decay, l2, shift, crop,
             flip, validate_every, validate_on, checkpoint_every, rewinds, precision, memory,
-            compile, deterministic, seed, device, threads. Without a limit: 20 epochs, but at least 2,000
-            steps.
+            compile, deterministic, seed, device, threads. Without a limit: 20 epochs, but at
+            least 2,000 steps.
 
     Returns:
         the history of the run; ``.plot()`` draws it, ``.save(path)`` writes JSON lines.

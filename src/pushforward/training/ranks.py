@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import functools
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,16 +88,29 @@ def joined() -> Iterator[Ranks]:
     if cuda:
         torch.cuda.set_device(local)
     with speaking():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
-    # It stays for the next run of this process: the same processes cannot meet a second time.
-    atexit.register(_leave)
-    yield Ranks(dist.get_rank(), dist.get_world_size(), local)
-
-
-def _leave() -> None:
-    if dist.is_initialized():
+        store, rank, size = _meeting_place()
+        # Each run of this process meets under a name of its own.
+        store = dist.PrefixStore(  # type: ignore[attr-defined]
+            f"pushforward-{next(_MEETINGS)}", store
+        )
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    try:
+        yield Ranks(rank, size, local)
+    finally:
         dist.destroy_process_group()
 
+
+@functools.cache
+def _meeting_place() -> tuple[Any, int, int]:
+    """Where the processes of torchrun find one another: it can be entered once, and stays."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+    return store, rank, size
+
+
+_MEETINGS = itertools.count()
 
 _SIGNS = ("gloo", "nccl", "peer", "connection", "timed out", "socket", "store")
 
