@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,17 @@ _CHUNK = 2**19
 in a nearer cache, but then the cost of a call weighs more than what is gained."""
 
 
+@functools.cache
+def _keep_heap() -> None:
+    """Let the C library keep freed memory of activations' size for the next ones.
+
+    glibc gives blocks back to the system, page by page, above a threshold that follows the
+    largest block ever freed. Until then each chunk pays for its pages anew: up to twice the time.
+    The block is never touched, so that it takes no memory itself.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
 class RowStack:
     """Layers over rows, among them a coupling, that act as one; called like a layer.
 
@@ -38,6 +50,7 @@ class RowStack:
         self.slots = [slot for step in steps for slot in step.slots]
         self.size = max(step.size for step in steps)
         self.chunk = max(64, _CHUNK // max(step.widest for step in steps))
+        _keep_heap()
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the layers first to last."""
