@@ -67,6 +67,9 @@ def write_page(out: Path, page: Path) -> None:
         "parameters are those of the products. On a busy machine trust the CPU time: wall time "
         "counts what others do.\n"
     ]
+    verdict = out / "reached.md"  # written by hand: what was wanted, what came of it, why
+    if verdict.exists():
+        parts.append(verdict.read_text(encoding="utf-8"))
     for workload in ORDER:
         path = out / f"speed-{workload}.json"
         if not path.exists():
@@ -81,6 +84,8 @@ def write_page(out: Path, page: Path) -> None:
             f"{about['date']}; {about['processor']}; {about['threads']} thread(s); Python "
             f"{about['python']}; {versions}.\n"
         )
+    if (out / "profile.md").exists():
+        parts.append("#" + (out / "profile.md").read_text(encoding="utf-8"))
     page.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -88,13 +93,19 @@ def race_body(cases: Sequence[dict[str, Any]]) -> str:
     """A table for each case and number of threads, and what the lanes are."""
     parts = []
     for case in cases:
-        told = ", ".join(f"{key} {_shown(value)}" for key, value in case["case"].items())
-        parts.append(f"### {told}, {case['threads']} thread(s)\n")
+        parts.append(f"### {_told(case['case'])}, {case['threads']} thread(s)\n")
         parts.append(timed_table([_timed(lane) for lane in case["lanes"]]) + "\n")
     notes = images.NOTES if "model" in cases[0]["case"] else rows.NOTES
     named = {lane["name"] for lane in cases[0]["lanes"]}
     parts += [f"- {name}: {note}" for name, note in notes.items() if name in named]
     return "\n".join(parts)
+
+
+def _told(case: Mapping[str, Any]) -> str:
+    """``D = 63, 1,024 rows``; the job stands in the title."""
+    words = {"dims": "D = {}", "rows": "{} rows", "model": "{}", "batch": "batch {}"}
+    told = [words.get(k, f"{k} {{}}").format(_shown(v)) for k, v in case.items() if k != "job"]
+    return ", ".join(told)
 
 
 def timed_table(lanes: Sequence[Timed]) -> str:

@@ -16,7 +16,8 @@ from .bases import Base, StandardNormal
 from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
-from .layers import Chain, Dequantize, Layer, Multiscale, Shape, Standardize
+from .layers import Chain, Dequantize, Layer, Shape, Standardize
+from .layers.soundness import first_unsound
 from .storage import Saved, write_model
 
 __all__ = ["Flow"]
@@ -407,29 +408,16 @@ class Flow(nn.Module):
         None if all are finite. Multi-scale layers are looked into.
         """
         x, context = self._prepare(x, context, False)
-        return _first_unsound(self.chain, x, context, "layer ")
+        return first_unsound(self.chain, x, context)
 
     @torch.no_grad()
     def _blame(self, x: Tensor, context: Tensor | None) -> str:
         rows = int(torch.isnan(self._log_prob(x, context, check=False)).sum())
         said = f"{self.name}: log_prob is NaN for {rows} of {len(x)} events"
-        layer = _first_unsound(self.chain, x, context, "layer ")
+        layer = first_unsound(self.chain, x, context)
         if layer is None:
             return f"{said} in the base density."
         return (
             f"{said}; {layer} is the first that leaves the finite numbers. Its weights or the "
             f"input are too large: lower the learning rate, clip gradients, or scale the data."
         )
-
-
-def _first_unsound(chain: Chain, x: Tensor, context: Tensor | None, prefix: str) -> str | None:
-    for index, layer in enumerate(chain):
-        z, log_det = layer(x, context)
-        if not (torch.isfinite(z).all() and torch.isfinite(log_det).all()):
-            inside = None
-            if isinstance(layer, Multiscale) and isinstance(layer.inner, Chain):
-                part = x[:, : layer.keep]
-                inside = _first_unsound(layer.inner, part, context, f"{prefix}{index}.")
-            return inside or f"{prefix}{index} ({type(layer).__name__})"
-        x = z
-    return None
