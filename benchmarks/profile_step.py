@@ -94,7 +94,7 @@ def main() -> None:
     rows, figures = [], {}
     for name, flow, x, holding in cases():
         with holding:
-            total, count, spent = shares(flow, x, 5 if x.ndim == 4 else 100)
+            total, count, spent = shares(flow, x, 2 if x.ndim == 4 else 20)
         rows.append(
             [name, f"{total:.2f}", f"{count:,}", *(f"{spent.get(g, 0.0):.2f}" for g in groups)]
         )

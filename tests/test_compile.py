@@ -44,7 +44,7 @@ def test_the_training_step_is_one_graph(name):
     for module in flow.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    gradients = []
+    gradients, buffers = [], []
     for way in ("eager", "compiled"):
         twin = copy.deepcopy(flow).train()
         with torch.no_grad():
@@ -56,14 +56,17 @@ def test_the_training_step_is_one_graph(name):
         loss = -log_prob(x, context, check=False).mean()
         loss.backward()
         gradients.append({n: p.grad for n, p in twin.named_parameters() if p.grad is not None})
+        buffers.append(dict(twin.named_buffers()))
     assert gradients[0].keys() == gradients[1].keys()
     for key, value in gradients[0].items():
         scale = max(1.0, float(value.abs().max()))
         assert torch.allclose(gradients[1][key], value, rtol=1e-6, atol=1e-8 * scale), key
+    for key, value in buffers[0].items():  # running statistics have moved, and equally
+        assert torch.allclose(buffers[1][key].double(), value.double(), rtol=1e-9), key
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["realnvp-rows-7", "realnvp-image-3-4-6"])
+@pytest.mark.parametrize("name", ["realnvp-rows-7", "realnvp-image-3-4-6", "realnvp-paper-running"])
 def test_the_training_step_runs_as_machine_code(name):
     flow = copy.deepcopy(build_flow(name)).train()
     x, context = events(flow, 6), context_for(flow, 6)
@@ -75,4 +78,4 @@ def test_the_training_step_runs_as_machine_code(name):
         log_prob(x, context, check=False).mean().backward()
     for (key, one), other in zip(flow.named_parameters(), twin.parameters(), strict=True):
         if one.grad is not None:
-            assert torch.allclose(other.grad, one.grad, rtol=1e-6, atol=1e-8), key
+            assert torch.allclose(other.grad, one.grad, rtol=1e-5, atol=1e-7), key

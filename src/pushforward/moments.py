@@ -99,10 +99,10 @@ class RunningMoments(nn.Module):
     def blend(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """The estimate after one more batch, with the gradient of that batch's share only."""
         keep = 1 - self.rate
-        weight = keep * self.weight + self.rate
+        weight = _kept(keep * self.weight + self.rate)
         return (
-            (keep * self.mean + self.rate * mean) / weight,
-            (keep * self.variance + self.rate * variance) / weight,
+            _kept((keep * self.mean + self.rate * mean) / weight),
+            _kept((keep * self.variance + self.rate * variance) / weight),
         )
 
     @torch.no_grad()
@@ -110,7 +110,8 @@ class RunningMoments(nn.Module):
         """Take one more batch into the running averages."""
         self.mean.lerp_(mean.to(self.mean), self.rate)
         self.variance.lerp_(variance.to(self.variance), self.rate)
-        self.weight.lerp_(torch.ones_like(self.weight), self.rate)
+        # By a view: torch.compile (2.13) forgets what is written to a float64 scalar.
+        self.weight.view(1).lerp_(torch.ones_like(self.weight).view(1), self.rate)
 
     @torch.no_grad()
     def calibrate(
@@ -157,6 +158,16 @@ class RunningMoments(nn.Module):
     def extra_repr(self) -> str:
         """Show size and rate."""
         return f"shape={tuple(self.mean.shape)}, rate={self.rate}"
+
+
+def _kept(value: Tensor) -> Tensor:
+    """The value, kept for the gradient where the graph is compiled.
+
+    A compiled backward pass computes cheap things anew, here from averages that the update has
+    changed by then (torch 2.13 gives wrong gradients without a word). A running sum, over a
+    dimension of one, is the same number and is kept.
+    """
+    return value[None].cumsum(0)[0] if torch.compiler.is_compiling() else value
 
 
 class _SumOverProcesses(torch.autograd.Function):
