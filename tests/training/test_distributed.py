@@ -80,6 +80,8 @@ def finish(process):
         output, _ = process.communicate(timeout=100)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+        # torchrun's children have sessions of their own, and hold the pipe.
+        subprocess.run(["pkill", "-9", "-f", str(process.args[-4])], check=False)
         output, _ = process.communicate()
         pytest.fail(f"the processes wait for ever: {output}")
     return output

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,29 +86,12 @@ def joined() -> Iterator[Ranks]:
     if cuda:
         torch.cuda.set_device(local)
     with speaking():
-        store, rank, size = _meeting_place()
-        # Each run of this process meets under a name of its own.
-        store = dist.PrefixStore(  # type: ignore[attr-defined]
-            f"pushforward-{next(_MEETINGS)}", store
-        )
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
-    try:
-        yield Ranks(rank, size, local)
-    finally:
-        dist.destroy_process_group()
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    # It stays for the next run of this process: the same processes cannot meet a second time, and
+    # to take a group down under what DDP still holds may wait for ever.
+    yield Ranks(dist.get_rank(), dist.get_world_size(), local)
 
-
-@functools.cache
-def _meeting_place() -> tuple[Any, int, int]:
-    """Where the processes of torchrun find one another: it can be entered once, and stays."""
-    from torch.distributed.rendezvous import rendezvous
-
-    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
-    return store, rank, size
-
-
-_MEETINGS = itertools.count()
 
 _SIGNS = ("gloo", "nccl", "peer", "connection", "timed out", "socket", "store")
 
