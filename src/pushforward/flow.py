@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .bases import Base, StandardNormal
-from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
-from .layers import Chain, Dequantize, Layer, Shape, Standardize
+from .layers import Chain, Layer, Noisy, Shape, Standardize
 from .layers.soundness import first_unsound
-from .storage import Saved, write_model
+from .model import Density, Model
 
 __all__ = ["Flow"]
 
 
-class Flow(nn.Module):
+class Flow(Model):
     r"""The density of data whose image under invertible layers follows a simple base density.
 
     .. math:: \log p(x) = \log p_Z(f(x)) + \log\left|\det \frac{\partial f}{\partial x}\right|,
               \qquad f = f_K \circ \dots \circ f_1
 
     Densities are in nats. A flow whose first layer is ``Dequantize`` is over integers: its
-    log_prob is one draw of a lower bound on their log-probability (``exact`` is False), and
-    ``bits_per_dim`` is what image models report. The log of a continuous density may well be
-    positive: densities may exceed 1, and the negative log-likelihood may fall below 0.
+    log_prob is one draw of a lower bound on their log-probability (``exact`` is False), as with
+    every ``Noisy`` layer, and ``bits_per_dim`` is what image models report. The log of a continuous
+    density may well be positive: densities may exceed 1, and the negative log-likelihood may fall
+    below 0.
 
     Args:
         shape: the event shape, ``(D,)`` or ``(C, H, W)``.
@@ -56,8 +54,8 @@ class Flow(nn.Module):
         context: int = 0,
         name: str = "Flow",
     ) -> None:
-        super().__init__()
-        self.shape: Shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        event_shape: Shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        super().__init__(event_shape, context=context, name=name)
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise InputError(
@@ -72,39 +70,23 @@ class Flow(nn.Module):
                 f"the layers make latents of shape {self.latent_shape}, but the base is over "
                 f"{self.base.shape}; build the base for {self.latent_shape}."
             )
-        self.context = context
-        self.name = f"{name}({self.shape})"
-        self.config: Any = None
-        """The configuration it was built from, which is what ``save`` keeps."""
-        self.facts: dict[str, Any] = {}
-        """What is known about its training: data, columns, metrics. Saved with the model."""
 
     # What it is ------------------------------------------------------------------------------
 
     @property
-    def dims(self) -> int:
-        """How many numbers an event has."""
-        return math.prod(self.shape)
-
-    @property
     def levels(self) -> int | None:
         """The number of integer levels of a discrete flow; None for a continuous one."""
-        return None if self._dequantize is None else self._dequantize.levels
+        return next((m.levels for m in self._noisy if m.levels is not None), None)
 
     @property
-    def _dequantize(self) -> Dequantize | None:
-        found = (module for module in self.chain.modules() if isinstance(module, Dequantize))
-        return next(found, None)
+    def _noisy(self) -> list[Noisy]:
+        return [module for module in self.chain.modules() if isinstance(module, Noisy)]
 
     @property
-    def exact(self) -> bool:
-        """Whether log_prob is an equality; False if it is a draw of a lower bound."""
-        return all(getattr(module, "exact", True) for module in self.chain.modules())
-
-    @property
-    def unit(self) -> str:
-        """The unit in which its loss is printed: ``bits/dim`` or ``nats``."""
-        return "nats" if self.levels is None else "bits/dim"
+    def density(self) -> Density:
+        """``exact``, or ``lower bound`` where log_prob is one draw of one."""
+        exact = all(getattr(module, "exact", True) for module in self.chain.modules())
+        return "exact" if exact else "lower bound"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,12 +125,20 @@ class Flow(nn.Module):
         """Map data to latent without any check: ``(z, log_det)``, as a layer does."""
         return self.chain(x, context)
 
-    def log_prob(self, x: Any, context: Any = None, *, check: bool = True) -> Tensor:
-        """Log-density of each event, in nats; of the integers themselves for a discrete flow.
+    def log_prob(
+        self, x: Any, context: Any = None, *, samples: int = 1, check: bool = True
+    ) -> Tensor:
+        r"""Log-density of each event, in nats; of the integers themselves for a discrete flow.
+
+        .. math:: \ell(x) = \log \frac{1}{K} \sum_{k=1}^{K} e^{\ell_k(x)}
+
+        with :math:`\ell_k` under K independent draws of noise, where the flow has ``Noisy`` layers.
+        K = 1 is what papers report; more draws give a tighter bound (Burda et al. 2016).
 
         Args:
             x: ``(N, *shape)``, tensor or array; integers for a discrete flow.
             context: ``(N, context)`` for a conditional flow.
+            samples: K; an exact flow needs no more than one.
             check: look for wrong shapes, NaN, infinities and levels first, and for NaN in the
                 result. Training loops that have checked their data once may leave it out.
 
@@ -159,8 +149,23 @@ class Flow(nn.Module):
             InputError: the input cannot be scored; says what, where, what instead.
             NumericalError: the result is NaN; names the layer.
         """
-        x, context = self._prepare(x, context, check)
-        return self._log_prob(x, context, check)
+        if samples < 1:
+            raise InputError(f"log_prob needs at least one sample; got {samples}.")
+        x, context = self.prepare(x, context, check)
+        noisy = self._noisy
+        if samples == 1 or not noisy:
+            return self._log_prob(x, context, check)
+        draws: list[Tensor] = []
+        before = [layer.seed.clone() for layer in noisy]
+        try:
+            for _ in range(samples):
+                draws.append(self._log_prob(x, context, check))
+                for layer in noisy:
+                    layer.seed.add_(1)
+        finally:
+            for layer, seed in zip(noisy, before, strict=True):
+                layer.seed.copy_(seed)
+        return torch.logsumexp(torch.stack(draws), dim=0) - math.log(samples)
 
     def _log_prob(self, x: Tensor, context: Tensor | None, check: bool) -> Tensor:
         """The log_prob of events that have been prepared; ``check`` is for the result."""
@@ -175,11 +180,9 @@ class Flow(nn.Module):
     ) -> Tensor:
         r"""Bits per number that the flow needs for each event of integers.
 
-        .. math:: b(v) = -\frac{1}{D \ln 2}\,
-                  \log \frac{1}{K} \sum_{k=1}^{K} e^{\ell_k(v)}
+        .. math:: b(v) = -\frac{\ell(v)}{D \ln 2}
 
-        with :math:`\ell_k` the log_prob under K independent noise draws. K = 1 is what papers
-        report; more draws give a tighter bound.
+        with :math:`\ell` the log_prob under so many ``samples`` of noise.
 
         Returns:
             ``(N,)`` bits/dim.
@@ -187,24 +190,12 @@ class Flow(nn.Module):
         Raises:
             InputError: the flow is continuous; then use ``log_prob``, in nats.
         """
-        dequantize = self._dequantize
-        if dequantize is None:
+        if self.levels is None:
             raise InputError(
                 f"{self.name} is a density of real numbers, for which bits/dim mean nothing: use "
                 f"log_prob (nats), or build it with levels= for integer data."
             )
-        if samples < 1:
-            raise InputError(f"bits_per_dim needs at least one sample; got {samples}.")
-        x, context = self._prepare(x, context, check)
-        if samples == 1:
-            total = self._log_prob(x, context, check)
-        else:
-            with dequantize.draws() as next_draw:
-                draws: list[Tensor] = []
-                for _ in range(samples):
-                    draws.append(self._log_prob(x, context, check))
-                    next_draw()
-            total = torch.logsumexp(torch.stack(draws), dim=0) - math.log(samples)
+        total = self.log_prob(x, context, samples=samples, check=check)
         return -total / (self.dims * math.log(2))
 
     # Sampling --------------------------------------------------------------------------------
@@ -277,7 +268,7 @@ class Flow(nn.Module):
 
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """The latent of each event, all of it (factored-out parts too), in evaluation mode."""
-        x, context = self._prepare(x, context, True)
+        x, context = self.prepare(x, context, True)
         with self.evaluating():
             return self.chain(x, context)[0]
 
@@ -294,41 +285,9 @@ class Flow(nn.Module):
 
     def initialise(self, x: Any, context: Any = None) -> None:
         """Let each layer that reads something off data (means, alpha, ActNorm) do so, once."""
-        x, context = self._prepare(x, context, True)
+        x, context = self.prepare(x, context, True)
         with self.evaluating():
             self.chain.initialise(x, context)
-
-    def save(
-        self, directory: str | os.PathLike[str], *, weights: Mapping[str, Tensor] | None = None
-    ) -> None:
-        """Write the flow as a directory: ``model.safetensors``, ``config.json``, ``README.md``.
-
-        Args:
-            directory: where; other files in it stay.
-            weights: a state dict to write in place of the flow's own, such as the best so far.
-
-        Raises:
-            InputError: the flow was built by hand, so that no configuration could rebuild it, or
-                the place cannot be written.
-        """
-        if self.config is None:
-            raise InputError(
-                f"{self.name} was put together by hand, so no saved configuration could rebuild "
-                f"it. Save its state_dict() with safetensors, or build it by a function of "
-                f"pushforward.models."
-            )
-        dtype = str(self.dtype).removeprefix("torch.")
-        if dtype not in ("float32", "float64"):
-            raise InputError(
-                f"{self.name} is in {dtype}, in which densities are too coarse to keep: save it as "
-                f"flow.float() or flow.double()."
-            )
-        values = asdict(self.config)
-        state = dict(self.state_dict() if weights is None else weights)
-        saved = Saved(self.config.family, values, dtype, self.facts, state)
-        parameters = sum(p.numel() for p in self.parameters())
-        card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
-        write_model(directory, saved, card)
 
     def export(
         self,
@@ -360,18 +319,10 @@ class Flow(nn.Module):
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _prepare(self, x: Any, context: Any, check: bool) -> tuple[Tensor, Tensor | None]:
-        if check:
-            x = check_events(x, name=self.name, shape=self.shape, levels=self.levels)
-            context = check_context(context, name=self.name, size=self.context, rows=len(x))
-        x = x.to(self.device)
-        # Integers go to Dequantize as they are. Float64 goes to Standardize as it is: timestamps
-        # differ only in digits that float32 has not.
+    def _wide(self, x: Tensor) -> bool:
+        # Float64 goes to Standardize as it is: timestamps differ in digits that float32 has not.
         first = self.chain[0] if len(self.chain) else None
-        wide = x.dtype == torch.float64 and isinstance(first, Standardize)
-        if x.dtype != self.dtype and self.levels is None and not wide:
-            x = x.to(self.dtype)
-        return x, None if context is None else context.to(self.device, self.dtype)
+        return x.dtype == torch.float64 and isinstance(first, Standardize)
 
     def _check_draw(self, n: int, temperature: float, context: Any) -> Tensor | None:
         if not isinstance(n, int) or n < 0:
@@ -390,24 +341,13 @@ class Flow(nn.Module):
             raise InputError("give a seed or a generator, not both.")
         return torch.Generator(self.device).manual_seed(seed)
 
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode for a while: no dropout, running statistics."""
-        training = [module for module in self.modules() if module.training]
-        self.eval()
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
-
     @torch.no_grad()
     def first_unsound_layer(self, x: Tensor, context: Tensor | None = None) -> str | None:
         """The first layer whose output or log-det is not finite, such as ``layer 3 (Coupling)``.
 
         None if all are finite. Multi-scale layers are looked into.
         """
-        x, context = self._prepare(x, context, False)
+        x, context = self.prepare(x, context, False)
         return first_unsound(self.chain, x, context)
 
     @torch.no_grad()

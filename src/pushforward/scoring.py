@@ -10,20 +10,20 @@ import torch
 
 from .checks import check_context
 from .data.mapped import release
-from .flow import Flow
+from .model import Model
 
 __all__ = ["batch_for", "in_unit", "score"]
 
 Number = TypeVar("Number", float, torch.Tensor, np.ma.MaskedArray[Any, Any])
 
 
-def batch_for(flow: Flow) -> int:
+def batch_for(flow: Model) -> int:
     """How many events to take at a time."""
     return min(4096, max(32, 2**19 // flow.dims))
 
 
 def score(
-    flow: Flow,
+    flow: Model,
     x: Any,
     context: Any = None,
     *,
@@ -34,7 +34,7 @@ def score(
 
     Of a memory-mapped array no more than a few batches are in memory at a time.
 
-    For a discrete flow, ``samples`` draws of noise make the bound on log P tighter.
+    Where the density is a lower bound, ``samples`` draws of noise make it tighter.
 
     Raises:
         InputError: an event cannot be scored.
@@ -47,17 +47,13 @@ def score(
         for start in range(0, len(x), size):
             part = x[start : start + size]
             given = None if context is None else context[start : start + size]
-            if flow.levels is not None and samples > 1:
-                bits = flow.bits_per_dim(part, given, samples=samples)
-                nats = -bits * (flow.dims * math.log(2))
-            else:
-                nats = flow.log_prob(part, given)
+            nats = flow.log_prob(part, given, samples=samples)
             parts.append(nats.double().cpu().numpy())
             if isinstance(x, np.ndarray):
                 release(x)
     return np.concatenate(parts)
 
 
-def in_unit(flow: Flow, log_prob: Number) -> Number:
+def in_unit(flow: Model, log_prob: Number) -> Number:
     """A log_prob in nats as a loss in the flow's unit: bits/dim, or negative log-density."""
     return -log_prob / (flow.dims * math.log(2)) if flow.levels is not None else -log_prob

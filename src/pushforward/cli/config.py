@@ -19,7 +19,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ..errors import InputError
-from ..models.registry import PRESETS, Preset
+from ..models.family import Preset
+from ..models.registry import PRESETS
 from ..models.settings import settings
 from ..training import FitConfig
 from .options import CACHE

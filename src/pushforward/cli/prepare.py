@@ -12,7 +12,7 @@ from ..data import BUILT_IN, Dataset, open_data
 from ..errors import InputError
 from ..flow import Flow
 from ..models import create
-from ..models.recommend import Recommendation, recommend
+from ..models.recommend import Recommendation
 from ..models.registry import PRESETS
 from .config import Plan, merge_fit
 
@@ -60,8 +60,8 @@ def prepare(plan: Plan) -> Prepared:
     dataset = open_data(plan.source, **plan.data.arguments())
     preset = PRESETS[plan.name]
     begin = Recommendation(preset.settings, preset.training)
-    if plan.name == "realnvp":
-        begin = recommend(dataset)
+    if preset.recommend is not None:
+        begin = preset.recommend(dataset)
     options = {**_of_the_data(plan, dataset), **begin.model, **plan.model}
     flow = create(plan.name, **options)
     _check_fits(flow, dataset, plan)

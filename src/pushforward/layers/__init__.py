@@ -12,6 +12,7 @@ from .masks import (
     half_mask,
 )
 from .multiscale import Multiscale
+from .noisy import Noisy
 from .norm import ActNorm, FlowBatchNorm
 from .recalibration import recalibrate
 from .reshape import OrderedSqueeze, Squeeze
@@ -31,6 +32,7 @@ __all__ = [
     "Layer",
     "Logit",
     "Multiscale",
+    "Noisy",
     "OrderedSqueeze",
     "Permutation",
     "Rotation",

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .layer import Layer, constant_log_det
-from .noise import content_noise
+from .layer import constant_log_det
+from .noisy import Noisy
 
 __all__ = ["Dequantize"]
 
 
-class Dequantize(Layer):
+class Dequantize(Noisy):
     r"""Spread each integer over its cell: :math:`x = (v + u) / L`, u uniform in (0, 1).
 
     .. math:: \log P(v) \ge \mathbb{E}_u \log p\!\left(\tfrac{v+u}{L}\right) - D \log L
 
     The flow's log_prob is then one draw of this lower bound on a discrete log-probability, so
-    ``exact`` is False. The noise is hashed from the integers and ``seed`` (see ``noise.py``): in
-    evaluation it is the same at every call; in training mode every pass has its own.
+    ``exact`` is False. In evaluation the noise of an event is the same at every call (noisy.py).
     ``inverse`` is :math:`v = \lfloor L x \rfloor`, clipped to the levels.
 
     Shapes: v ``(N, *shape)`` with integers 0 to L-1 (of any dtype), x ``(N, *shape)``.
@@ -33,35 +30,21 @@ class Dequantize(Layer):
         levels: L, the number of integer levels, at least 2.
     """
 
-    exact = False
-    reversible = False
-    seed: Tensor
-    passes: Tensor
-    anchor: Tensor
+    levels: int
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
         if not isinstance(levels, int) or levels < 2:
             raise InputError(f"Dequantize needs a whole number of at least 2 levels; got {levels}.")
         self.levels = levels
-        self.register_buffer("seed", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.register_buffer("passes", torch.zeros((), dtype=torch.int64), persistent=False)
-        # Integers have no float type of their own: the output takes that of this buffer.
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integers to reals in (0, 1)."""
-        dtype = torch.promote_types(self.anchor.dtype, torch.float32)
-        seed = self.seed
-        if self.training:
-            self.passes.add_(1)
-            seed = -(seed + self.passes)  # below 0, where no evaluation looks
         # v + u must be exact, with digits to spare for the way back: 2^21 (float32) or 2^44 steps.
-        digits = 44 if dtype == torch.float64 else 21
-        bits = max(6, digits - math.ceil(math.log2(self.levels)))
-        noise = content_noise(x, seed, bits, dtype)
+        digits = 44 if self.dtype == torch.float64 else 21
+        noise = self.uniform(x, bits=max(6, digits - math.ceil(math.log2(self.levels))))
         log_det = -math.log(self.levels) * math.prod(x.shape[1:])
-        z = (x.to(dtype) + noise) / self.levels
+        z = (x.to(self.dtype) + noise) / self.levels
         return z, constant_log_det(z, log_det)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -69,18 +52,6 @@ class Dequantize(Layer):
         kind = torch.uint8 if self.levels <= 256 else torch.int32
         v = (z * self.levels).floor().clamp(0, self.levels - 1).to(kind)
         return v, constant_log_det(z, math.log(self.levels) * math.prod(z.shape[1:]))
-
-    @contextlib.contextmanager
-    def draws(self) -> Iterator[Callable[[], object]]:
-        """For several draws at the same events: gives what moves on to the next noise.
-
-        Afterwards the seed is what it was.
-        """
-        start = self.seed.clone()
-        try:
-            yield lambda: self.seed.add_(1)
-        finally:
-            self.seed.copy_(start)
 
     def extra_repr(self) -> str:
         """Show the number of levels."""

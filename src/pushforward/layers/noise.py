@@ -7,6 +7,8 @@ log_prob is a function of the row, the same in any batch, order, process or mach
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -46,23 +48,37 @@ def _total(values: Tensor) -> Tensor:
     return values.flatten() if values.shape[1] else values.sum(1)
 
 
-def content_noise(x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype) -> Tensor:
-    r"""Uniform noise in (0, 1), hashed from each event of integers ``x`` and a seed.
+def content_noise(
+    x: Tensor, seed: Tensor, bits: int, dtype: torch.dtype, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    r"""Uniform noise in (0, 1), hashed from each event ``x`` and a seed.
 
     Args:
-        x: integers, ``(N, *shape)``.
+        x: integers or real numbers, ``(N, *shape)``. Real numbers that differ in their last digit
+            have independent noise.
         seed: int64 scalar; another seed gives independent noise.
         bits: the noise is :math:`(k + \frac12) / 2^{bits}` with k uniform: never on an edge.
         dtype: of the result.
+        shape: of the noise of an event; that of ``x`` if None.
 
     Returns:
-        noise of the shape of ``x``.
+        noise ``(N, *shape)``.
     """
-    flat = x.flatten(1).to(torch.int64)  # (N, D)
+    flat = _integers(x.flatten(1))  # (N, D)
     # The seed stands here for torch.compile: it takes a product of a plain range for arithmetic of
     # loop indices, and C++ assumes that this never overflows (torch 2.13 then overruns memory).
     position = _mix((torch.arange(1, flat.shape[1] + 1, device=x.device) ^ seed) * _GOLDEN)
     key = _mix(_total(flat * (position | 1)) ^ _mix(seed * _GOLDEN + 1))  # (N,), modulo 2^64
+    if shape is not None:
+        place = torch.arange(1, math.prod(shape) + 1, device=x.device)
+        position = _mix((place ^ seed) * _GOLDEN)
     hashed = _mix(key[:, None] + position)
     noise = (_shift(hashed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
-    return noise.reshape(x.shape)
+    return noise.reshape(x.shape if shape is None else (len(x), *shape))
+
+
+def _integers(x: Tensor) -> Tensor:
+    """Integers as they are; of real numbers the bits, 0 and -0 being the same."""
+    if not x.is_floating_point():
+        return x.to(torch.int64)
+    return (x.detach().double() + 0.0).contiguous().view(torch.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import torch
 
@@ -16,7 +17,9 @@ __all__ = ["load"]
 
 
 def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
-    """Read a flow that ``save`` wrote, in evaluation mode, with the very same log_prob.
+    """Read a model that ``save`` wrote, in evaluation mode, with the very same log_prob.
+
+    It is a ``Flow``, or another ``Model`` (a GAN, a classifier) where one was saved.
 
     Args:
         directory: the model's directory, or that of a run, which holds it as ``best``.
@@ -51,4 +54,4 @@ def load(directory: str | os.PathLike[str], *, device: str = "cpu") -> Flow:
             )
     flow.load_state_dict(saved.weights)
     flow.facts = saved.facts
-    return flow.to(place).eval()
+    return cast(Flow, flow.to(place).eval())

@@ -37,6 +37,8 @@ from ..layers import (
 )
 from ..layers.masks import as_mask
 from ..nets import MLP, ConvNet
+from .family import Family, Preset
+from .recommend import recommend
 from .settings import checked, event_shape, settings
 
 __all__ = ["RealNVP", "RealNVPConfig", "build_realnvp"]
@@ -261,3 +263,15 @@ def _step(config: RealNVPConfig, mask: torch.Tensor, index: int, step: int) -> l
         mixing = [LULinear(shape[0], seed=None)]
     coupling = Coupling(shape, mask, net, _law(config), context=config.context)
     return [*_norm(config, shape), *mixing, coupling]
+
+
+FAMILIES = (Family(RealNVPConfig, build_realnvp),)
+
+PRESETS = {
+    "realnvp": Preset(
+        RealNVP,
+        RealNVPConfig,
+        "Real NVP of today for rows and images of any shape (give shape=)",
+        recommend=recommend,
+    )
+}

@@ -31,6 +31,7 @@ from ..layers import (
 )
 from ..layers.masks import as_mask
 from ..nets import ResNet
+from .family import Family, Preset
 from .settings import checked, event_shape, settings
 
 __all__ = ["RealNVPPaperConfig", "build_realnvp_paper", "paper_decayed", "realnvp_paper"]
@@ -150,3 +151,63 @@ def paper_decayed(flow: nn.Module) -> list[nn.Parameter]:
     """
     named = [getattr(m, name) for m in flow.modules() for name in getattr(m, "decayed", ())]
     return [parameter for parameter in named if parameter is not None]
+
+
+# The authors train by Adam at 1e-3 on batches of 64 and clip the gradient of the nats per image at
+# 100; ``fit`` takes the loss in bits/dim, so the same clipping is 100 / (D ln 2). Their L2 of 5e-5,
+# in nats as there, is on learned scales and magnitudes. All but ImageNet are mirrored at random.
+def _paper(shape: tuple[int, int, int], about: str, **settings: Any) -> Preset:
+    dims = shape[0] * shape[1] * shape[2]
+    training = {
+        "lr": 1e-3,
+        "batch_size": 64,
+        "clip": 100 / (dims * 0.6931471805599453),
+        "schedule": "constant",
+        "warmup": 0,
+        "ema": 0.0,
+        "l2": 5e-5,
+        "flip": "ImageNet" not in about,
+    }
+    return Preset(realnvp_paper, RealNVPPaperConfig, about, {"shape": shape, **settings}, training)
+
+
+FAMILIES = (Family(RealNVPPaperConfig, build_realnvp_paper),)
+
+PRESETS: dict[str, Preset] = {
+    "realnvp-cifar10": _paper(
+        (3, 32, 32),
+        "the paper's CIFAR-10 model, 19.6 M parameters; scales and maps as the paper",
+        scales=2,
+        width=64,
+        blocks=8,
+        average="running",
+    ),
+    "realnvp-imagenet32": _paper(
+        (3, 32, 32),
+        "the paper's ImageNet 32x32 model, 46.2 M parameters; as paper and code",
+        scales=4,
+        width=32,
+        blocks=4,
+    ),
+    "realnvp-imagenet64": _paper(
+        (3, 64, 64),
+        "the paper's ImageNet 64x64 model; 2 residual blocks as the paper (code's README: 4)",
+        scales=5,
+        width=32,
+        blocks=2,
+    ),
+    "realnvp-celeba": _paper(
+        (3, 64, 64),
+        "the paper's CelebA model; 2 residual blocks as the paper (code's README: 4)",
+        scales=5,
+        width=32,
+        blocks=2,
+    ),
+    "realnvp-lsun": _paper(
+        (3, 64, 64),
+        "the paper's LSUN model; 2 residual blocks as the paper (code's README: 4)",
+        scales=5,
+        width=32,
+        blocks=2,
+    ),
+}

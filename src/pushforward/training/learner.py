@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..flow import Flow
-from ..layers import Dequantize
+from ..layers import Noisy
+from ..model import Model
 from ..models.realnvp_paper import paper_decayed
 from ..scoring import in_unit
 from .average import WeightAverage
@@ -24,15 +24,15 @@ __all__ = ["Learner"]
 
 
 class _Objective(nn.Module):
-    """The flow's log_prob as a module's call, which is what DDP and torch.compile wrap."""
+    """The model's objective as a module's call, which is what DDP and torch.compile wrap."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Model) -> None:
         super().__init__()
         self.flow = flow
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         # The data have been checked once; a look at every batch would cost a wait on GPUs.
-        return self.flow.log_prob(x, context, check=False)
+        return self.flow.objective(x, context)
 
 
 class Learner:
@@ -42,7 +42,7 @@ class Learner:
     a step depends on the weights and its number alone.
     """
 
-    def __init__(self, flow: Flow, config: FitConfig, ranks: Ranks) -> None:
+    def __init__(self, flow: Model, config: FitConfig, ranks: Ranks) -> None:
         self.flow, self.config, self.ranks = flow, config, ranks
         objective: nn.Module = _Objective(flow)
         if ranks.size > 1:  # rank 0's weights go to all
@@ -58,7 +58,7 @@ class Learner:
         self.average = WeightAverage(flow, config.ema) if config.ema else None
         self.scale = float(in_unit(flow, 1.0))
         self.decayed = paper_decayed(flow) if config.l2 else []
-        self.dequantize = [m for m in flow.modules() if isinstance(m, Dequantize)]
+        self.noisy = [m for m in flow.modules() if isinstance(m, Noisy)]
 
     def gradient(self, batch: Batch, step: int) -> tuple[float, Tensor]:
         """Leave the gradient of the whole batch's mean loss in the weights.
@@ -71,7 +71,7 @@ class Learner:
         total = torch.zeros((), dtype=torch.float64)
         mine = batch.part(self.ranks.part(len(batch)))
         for number, part in enumerate(self._parts(mine)):
-            for layer in self.dequantize:
+            for layer in self.noisy:
                 draw = step * self.config.accumulate + number
                 layer.passes.fill_((self.config.seed << 32) + draw)
             last = number == self.config.accumulate - 1

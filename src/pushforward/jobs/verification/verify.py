@@ -15,7 +15,7 @@ from torch import Tensor
 from ...checks import check_context, check_events
 from ...errors import InputError
 from ...flow import Flow
-from ...layers import Chain, Dequantize
+from ...layers import Chain, Noisy
 from ...threads import few_threads
 from .accuracy import inverse_checks, log_det_checks
 from .case import Case
@@ -119,7 +119,7 @@ def _case(
         x, context, total = _chosen(native, x, context, count, seed)
         source = f"of {total:,} given" if total > len(x) else "given"
     parts = list(native.chain)
-    body = next((i + 1 for i, part in enumerate(parts) if isinstance(part, Dequantize)), 0)
+    body = next((i + 1 for i, part in enumerate(parts) if isinstance(part, Noisy)), 0)
     core = body
     while core < len(parts) and isinstance(parts[core], FRONT):
         core += 1

@@ -1,15 +1,8 @@
-"""Every layer and every model family at small sizes: what the universal tests run over.
-
-A new layer, option or family belongs here; the meta-tests of ``test_universal.py`` say so where it
-is forgotten.
-"""
+"""Couplings, norms and all that Real NVP is made of, and its models."""
 
 from __future__ import annotations
 
-import functools
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -39,128 +32,11 @@ from pushforward.layers import (
 )
 from pushforward.layers.masks import as_mask
 from pushforward.models.realnvp_paper import realnvp_paper
-from pushforward.moments import RunningMoments
 from pushforward.nets import ACTIVATIONS, MLP, Constant, ConvNet, ResNet
 
-__all__ = [
-    "CASES",
-    "LAYERS",
-    "MODELS",
-    "Case",
-    "bijections",
-    "build",
-    "build_flow",
-    "context_for",
-    "events",
-    "jacobian",
-    "perturb",
-]
+from .case import Case
 
-
-@dataclass(frozen=True)
-class Case:
-    """A layer, the events that it takes and the context that it sees.
-
-    ``data``: ``real`` numbers, those of the ``unit`` interval, or integers (``levels``).
-    ``make`` is called anew for each use, and draws other starting weights each time; ``other`` is
-    for layers whose fixed numbers come from a seed: the same layer made from another one.
-    """
-
-    make: Callable[[], Layer]
-    shape: Shape
-    context: int = 0
-    data: str = "real"
-    other: Callable[[], Layer] | None = None
-
-
-# Building and disturbing -----------------------------------------------------------------------
-
-
-def perturb(module: nn.Module, seed: int = 0, scale: float = 0.2) -> nn.Module:
-    """Move every parameter and every statistic away from its start, by chance but repeatably.
-
-    The last layers of conditioners start at zero and norms start as the identity: a check of
-    an undisturbed layer proves next to nothing.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(like: Tensor, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(like.shape, generator=generator, dtype=torch.float64)
-
-    with torch.no_grad():
-        for parameter in module.parameters():
-            sign = torch.sign(uniform(parameter, -1, 1))
-            parameter += (scale * sign * uniform(parameter, 0.5, 1.5)).to(parameter)
-        for part in module.modules():
-            if isinstance(part, RunningMoments):
-                weight = uniform(part.weight, 0.3, 0.9)
-                part.weight.copy_(weight)
-                part.mean.copy_(weight * uniform(part.mean, -1, 1))
-                part.variance.copy_(weight * uniform(part.variance, 0.5, 1.5))
-            elif isinstance(part, Standardize):
-                part.mean.copy_(uniform(part.mean, -1, 1))
-                part.log_std.copy_(uniform(part.log_std, -0.5, 0.5))
-                part.fitted.fill_(True)
-            elif isinstance(part, Logit):
-                part.alpha.copy_(uniform(part.alpha, 0.02, 0.1))
-                part.chosen.fill_(True)
-            elif isinstance(part, ActNorm):
-                part.initialised.fill_(True)
-    return module
-
-
-@functools.cache
-def build(name: str, *, dtype: torch.dtype = torch.float64, disturbed: bool = True) -> Layer:
-    """The layer of a case, disturbed, in evaluation mode. It is shared: copy before changing it."""
-    seed = zlib.crc32(name.encode())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layer = CASES[name].make().to(dtype).eval()
-    return perturb(layer, seed, 0.1 if name in MODELS else 0.2) if disturbed else layer
-
-
-@functools.cache
-def build_flow(name: str, *, dtype: torch.dtype = torch.float64) -> Flow:
-    """The flow of a model, disturbed, in evaluation mode. It is shared: copy before changing it."""
-    return perturb(MODELS[name]().to(dtype).eval(), zlib.crc32(name.encode()), 0.1)
-
-
-def events(case: Case | Flow, n: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Events that a layer or flow takes: ``(n, *shape)``."""
-    generator = torch.Generator().manual_seed(seed)
-    if isinstance(case, Flow):
-        if case.levels is not None:
-            return torch.randint(case.levels, (n, *case.shape), generator=generator)
-    elif case.data == "levels":
-        return torch.randint(256, (n, *case.shape), generator=generator)
-    elif case.data == "unit":
-        return torch.rand(n, *case.shape, generator=generator, dtype=torch.float64).to(dtype)
-    return torch.randn(n, *case.shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def context_for(
-    case: Case | Flow, n: int, seed: int = 1, dtype: torch.dtype = torch.float64
-) -> Tensor | None:
-    """A context for ``n`` events, or None where none is taken."""
-    if case.context == 0:
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, case.context, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def jacobian(layer: Callable, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """``(N, D, D)``: the matrix ``dz_i / dx_j`` of each event, by autograd.
-
-    Each event is repeated D times and output i differentiated in copy i, which takes one backward
-    pass. It relies on events not influencing one another, which is tested on its own.
-    """
-    n, d = len(x), x[0].numel()
-    copies = x.detach().repeat_interleave(d, 0).requires_grad_()
-    z, _ = layer(copies, None if context is None else context.repeat_interleave(d, 0))
-    diagonal = z.reshape(n, d, d).diagonal(dim1=1, dim2=2)
-    (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
-    return gradient.reshape(n, d, d)
-
+__all__ = ["LAWS", "LAYERS", "MASKS", "MODELS", "NETS"]
 
 # Layers ----------------------------------------------------------------------------------------
 
@@ -398,25 +274,6 @@ MODELS: dict[str, Callable[[], Flow]] = {
     "realnvp-paper-one-scale": _paper(1, 3, 5, scales=1, levels=32),
     "realnvp-paper-three-scales": _paper(1, 4, 8, scales=3),
 }
-
-
-def _body(make: Callable[[], Flow]) -> Layer:
-    """All layers of a flow but the dequantisation, which is no bijection."""
-    return Chain(layer for layer in make().chain if not isinstance(layer, Dequantize))
-
-
-def _model_case(make: Callable[[], Flow]) -> Case:
-    flow = make()
-    data = "real" if flow.levels is None else "unit"
-    return Case(partial(_body, make), flow.shape, flow.context, data)
-
-
-CASES: dict[str, Case] = {**LAYERS, **{n: _model_case(make) for n, make in MODELS.items()}}
-
-
-def bijections() -> list[str]:
-    """The names of all cases but dequantisation."""
-    return [name for name, case in CASES.items() if case.data != "levels"]
 
 
 NETS: tuple[type[nn.Module], ...] = (MLP, ConvNet, ResNet, Constant)

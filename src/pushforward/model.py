@@ -1,0 +1,193 @@
+"""What training, storage and the verbs know of anything that learns from events."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .card import model_card
+from .checks import check_context, check_events
+from .errors import InputError
+from .layers.layer import Shape
+from .storage import Saved, write_model
+
+__all__ = ["Density", "Model"]
+
+Density = Literal["exact", "lower bound", "none"]
+
+
+class Model(nn.Module):
+    """Something that is trained on events of one shape: a flow, or what flows are compared with.
+
+    Subclasses say what they can do by overriding methods, and in ``refuses`` why they cannot do
+    the rest: method name -> sentence.
+
+    Args:
+        shape: the event shape, ``(D,)`` or ``(C, H, W)``.
+        context: how many numbers of context it takes beside an event (0: none).
+        name: what errors call it.
+    """
+
+    refuses: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, shape: Shape, *, context: int = 0, name: str = "Model") -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.context = context
+        self.name = f"{name}({self.shape})"
+        self.config: Any = None
+        """The configuration it was built from, which is what ``save`` keeps."""
+        self.facts: dict[str, Any] = {}
+        """What is known about its training: data, columns, metrics. Saved with the model."""
+
+    # What it is ------------------------------------------------------------------------------
+
+    @property
+    def dims(self) -> int:
+        """How many numbers an event has."""
+        return math.prod(self.shape)
+
+    @property
+    def levels(self) -> int | None:
+        """The number of integer levels of the data that it takes; None for real numbers."""
+        raise NotImplementedError
+
+    @property
+    def density(self) -> Density:
+        """What its ``log_prob`` is: an equality, one draw of a lower bound, or refused."""
+        return "none"
+
+    @property
+    def exact(self) -> bool:
+        """Whether log_prob is an equality."""
+        return self.density == "exact"
+
+    @property
+    def unit(self) -> str:
+        """The unit in which its loss is printed: ``bits/dim`` or ``nats``."""
+        return "nats" if self.levels is None else "bits/dim"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that it computes in."""
+        return next(p.dtype for p in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(p.device for p in self.parameters())
+
+    # What it can do --------------------------------------------------------------------------
+
+    def objective(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """What training makes large, of each event, in nats: ``(N,)``; data are not checked."""
+        return self.log_prob(x, context, check=False)
+
+    def log_prob(
+        self, x: Any, context: Any = None, *, samples: int = 1, check: bool = True
+    ) -> Tensor:
+        """Log-density of each event, in nats: ``(N,)``."""
+        raise self.refusal("log_prob")
+
+    def bits_per_dim(
+        self, x: Any, context: Any = None, *, samples: int = 1, check: bool = True
+    ) -> Tensor:
+        """Bits per number of each event of integers: ``(N,)``."""
+        raise self.refusal("bits_per_dim")
+
+    def sample(
+        self,
+        n: int,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        context: Any = None,
+        chunk: int | None = None,
+    ) -> Tensor:
+        """Draw ``n`` events."""
+        raise self.refusal("sample")
+
+    def encode(self, x: Any, context: Any = None) -> Tensor:
+        """The latent of each event."""
+        raise self.refusal("encode")
+
+    def decode(self, z: Any, context: Any = None) -> Tensor:
+        """The event of each latent."""
+        raise self.refusal("decode")
+
+    def initialise(self, x: Any, context: Any = None) -> None:
+        """Set what is read off data before training, once; nothing unless overridden."""
+
+    def refusal(self, what: str) -> InputError:
+        """Why it has no such method, as an error to raise."""
+        reason = self.refuses.get(what, "that means nothing for this kind of model.")
+        return InputError(f"{self.name} has no {what}: {reason}")
+
+    # Files -----------------------------------------------------------------------------------
+
+    def save(
+        self, directory: str | os.PathLike[str], *, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write it as a directory: ``model.safetensors``, ``config.json``, ``README.md``.
+
+        Args:
+            directory: where; other files in it stay.
+            weights: a state dict to write in place of its own, such as the best so far.
+
+        Raises:
+            InputError: it was built by hand, so that no configuration could rebuild it, or the
+                place cannot be written.
+        """
+        if self.config is None:
+            raise InputError(
+                f"{self.name} was put together by hand, so no saved configuration could rebuild "
+                f"it. Save its state_dict() with safetensors, or build it by a function of "
+                f"pushforward.models."
+            )
+        dtype = str(self.dtype).removeprefix("torch.")
+        if dtype not in ("float32", "float64"):
+            raise InputError(
+                f"{self.name} is in {dtype}, in which densities are too coarse to keep: save it as "
+                f"flow.float() or flow.double()."
+            )
+        values = asdict(self.config)
+        state = dict(self.state_dict() if weights is None else weights)
+        saved = Saved(self.config.family, values, dtype, self.facts, state)
+        parameters = sum(p.numel() for p in self.parameters())
+        card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
+        write_model(directory, saved, card)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def prepare(self, x: Any, context: Any, check: bool) -> tuple[Tensor, Tensor | None]:
+        """Events and context on its device and in its type; looked at for faults if ``check``."""
+        if check:
+            x = check_events(x, name=self.name, shape=self.shape, levels=self.levels)
+            context = check_context(context, name=self.name, size=self.context, rows=len(x))
+        x = x.to(self.device)
+        if x.dtype != self.dtype and self.levels is None and not self._wide(x):
+            x = x.to(self.dtype)
+        return x, None if context is None else context.to(self.device, self.dtype)
+
+    def _wide(self, x: Tensor) -> bool:
+        """Whether real numbers are to stay in a type that is wider than its own."""
+        return False
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode for a while: no dropout, running statistics."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
