@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .flow import Flow
+from .model import Model
 
 __all__ = ["few_threads", "training_threads"]
 
@@ -23,7 +23,7 @@ _WORTH_SHARING = 5e8
 
 
 @contextlib.contextmanager
-def few_threads(flow: Flow, events: int) -> Iterator[None]:
+def few_threads(flow: Model, events: int) -> Iterator[None]:
     """One thread for a while if batches of so many events are small work."""
     before = torch.get_num_threads()
     if _work(flow, events) < _WORTH_SHARING:
@@ -36,7 +36,7 @@ def few_threads(flow: Flow, events: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def training_threads(
-    flow: Flow, x: Tensor, context: Tensor | None, wanted: int | None, *, timed: bool = True
+    flow: Model, x: Tensor, context: Tensor | None, wanted: int | None, *, timed: bool = True
 ) -> Iterator[int]:
     """Set the number of threads that trains a batch ``x`` fastest for a while, and give it.
 
@@ -51,14 +51,14 @@ def training_threads(
         torch.set_num_threads(before)
 
 
-def _work(flow: Flow, events: int) -> float:
+def _work(flow: Model, events: int) -> float:
     """Multiplications of one pass, roughly."""
     parameters = sum(p.numel() for p in flow.parameters())
     # Convolutions run over the pixels of squeezed scales: about a sixteenth of all, on average.
     return parameters * max(1.0, math.prod(flow.shape[1:]) / 16) * events
 
 
-def _choose(flow: Flow, x: Tensor, context: Tensor | None, available: int, timed: bool) -> int:
+def _choose(flow: Model, x: Tensor, context: Tensor | None, available: int, timed: bool) -> int:
     if available == 1 or flow.device.type != "cpu":
         return available
     if _work(flow, len(x)) < _WORTH_SHARING:
@@ -71,7 +71,7 @@ def _choose(flow: Flow, x: Tensor, context: Tensor | None, available: int, timed
             for count in best:
                 torch.set_num_threads(count)
                 start = time.perf_counter()
-                flow.log_prob(x, context, check=False).mean().backward()
+                flow.objective(x, context).mean().backward()
                 elapsed = time.perf_counter() - start
                 if trial or elapsed > 1:  # long steps need no warming up
                     best[count] = min(best[count], elapsed)

@@ -49,15 +49,18 @@ class Prepared:
         return {key: value for key, value in known.items() if value is not None}
 
 
-def prepare(plan: Plan) -> Prepared:
+def prepare(plan: Plan, dataset: Dataset | None = None) -> Prepared:
     """Open the data and build the model: recommended or the preset's settings, then the plan's.
+
+    A ``dataset`` that has been opened already, as the plan says, is taken as it is.
 
     Raises:
         InputError: the source cannot be read, or the model does not fit what is in it.
     """
     if plan.fit.get("device") is not None:
         usable_device(plan.fit["device"])
-    dataset = open_data(plan.source, **plan.data.arguments())
+    if dataset is None:
+        dataset = open_data(plan.source, **plan.data.arguments())
     preset = PRESETS[plan.name]
     begin = Recommendation(preset.settings, preset.training)
     if preset.recommend is not None:

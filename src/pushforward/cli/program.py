@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import InputError, LostProcess, NumericalError
 from .cached import cache
+from .compare import compare
 from .export import export
 from .listing import data, models
 from .pages import report
@@ -114,7 +115,13 @@ def _flowing(text: str) -> str:
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Learn": {"train": train},
     "Use a model": {"sample": sample, "score": score, "encode": encode, "export": export},
-    "Judge a model": {"eval": evaluate, "verify": verify, "info": info, "report": report},
+    "Judge a model": {
+        "compare": compare,
+        "eval": evaluate,
+        "verify": verify,
+        "info": info,
+        "report": report,
+    },
     "Look up": {"models": models, "data": data, "cache": cache},
 }
 for _panel, _verbs in _VERBS.items():

@@ -13,7 +13,7 @@ from .. import __version__
 from ..data import Dataset
 from ..files import write_text
 from ..jobs import Evaluation, evaluate
-from ..jobs.environment import environment
+from ..jobs.environment import environment, peak_memory
 from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
 from ..models.registry import PRESETS
@@ -90,6 +90,7 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     if not (best / "config.json").exists():
         say(f"Nothing was learned yet; {folder} holds the settings of the run.")
         return
+    memory = peak_memory()  # before anything is measured, which may take more
     saved = load(best, device=str(record.settings.get("device") or "cpu"))
     split, events = _held_out(dataset)
     result = evaluate(saved, events)
@@ -98,6 +99,7 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
         "steps": record.steps,  # fit wrote these with its last best weights
         "seconds": record.records[-1]["seconds"],
         "stopped": record.stopped,
+        "peak_memory": memory,
         split: result.loss,
         f"{split}_error": loss_error(result),
         f"{split}_events": result.events,

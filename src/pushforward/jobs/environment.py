@@ -11,7 +11,7 @@ import torch
 
 from .. import __version__
 
-__all__ = ["environment"]
+__all__ = ["environment", "peak_memory"]
 
 
 def environment(device: str | None = None) -> dict[str, str]:
@@ -29,6 +29,16 @@ def environment(device: str | None = None) -> dict[str, str]:
         known["gpu"] = torch.cuda.get_device_name(torch.device(device))
         known["cuda"] = str(torch.version.cuda)
     return known
+
+
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has held so far; None where it is not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
 
 
 def _processor() -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import InputError
 from ..files import write_text
 from ..training.history import best_of, read_metrics
 from .curve import curve_svg
-from .report_style import STYLE
+from .page import duration, embedded, hide_home, page, pairs_table, section
 from .run_folder import resume_command, saved_facts, shell_path
 
 __all__ = ["write_report"]
@@ -49,23 +47,16 @@ def _page(folder: Path, facts: Facts, records: list[dict[str, float]]) -> str:
     title = f"{facts.get('model', 'A model')} on {name}"
     sections = [
         _headline(title, metrics, unit, records),
-        _section("Results", _table(_results(facts, unit, records))),
-        _section("Training", _curve(records, unit)),
-        _section("Samples", _picture(folder / "samples.png", name)),
-        _section("Notes", _list(_remarks(facts))),
-        _section("Data", _table(_data(data))),
-        _section("Repeat and go on", _commands(folder)),
-        _section("Settings", _settings(folder)),
-        _section("Environment", _table(_environment(facts))),
+        section("Results", pairs_table(_results(facts, unit, records))),
+        section("Training", _curve(records, unit)),
+        section("Samples", _picture(folder / "samples.png", name)),
+        section("Notes", _list(_remarks(facts))),
+        section("Data", pairs_table(_data(data))),
+        section("Repeat and go on", _commands(folder)),
+        section("Settings", _settings(folder)),
+        section("Environment", pairs_table(_environment(facts))),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
-        + f"\n<footer>Drawn by pushforward {__version__}.</footer>\n</main>\n</body>\n</html>\n"
-    )
+    return page(title, sections)
 
 
 # Sections --------------------------------------------------------------------------------------
@@ -131,7 +122,7 @@ def _results(facts: Facts, unit: str, records: list[dict[str, float]]) -> dict[s
         rows["Epochs"] = f"{last['epoch']:,.4g}"
     seconds = metrics.get("seconds", last.get("seconds"))
     if isinstance(seconds, (int, float)):
-        rows["Training time"] = _duration(seconds)
+        rows["Training time"] = duration(seconds)
     if "items_per_second" in last:
         rows["Speed"] = f"{last['items_per_second']:,.0f} events/s"
     if isinstance(facts.get("parameters"), int):
@@ -154,15 +145,8 @@ def _curve(records: list[dict[str, float]], unit: str) -> str:
 
 
 def _picture(path: Path, name: str) -> str:
-    try:
-        content = base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError:
-        return ""
-    return (
-        f'<figure><img alt="Samples of the model of {html.escape(name)}" '
-        f'src="data:image/png;base64,{content}"><figcaption>Drawn from the model with seed 0, '
-        f"not chosen.</figcaption></figure>"
-    )
+    said = "Drawn from the model with seed 0, not chosen."
+    return embedded(path, f"Samples of the model of {name}", said)
 
 
 def _remarks(facts: Facts) -> list[str]:
@@ -206,7 +190,7 @@ def _settings(folder: Path) -> str:
     except OSError:
         return ""
     return (
-        f"<details><summary>config.yaml</summary><pre>{html.escape(_hide_home(text))}</pre>"
+        f"<details><summary>config.yaml</summary><pre>{html.escape(hide_home(text))}</pre>"
         f"</details>"
     )
 
@@ -220,20 +204,8 @@ def _environment(facts: Facts) -> dict[str, str]:
 # Pieces ----------------------------------------------------------------------------------------
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>" if content else ""
-
-
-def _table(rows: dict[str, str]) -> str:
-    cells = (
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
-        for name, value in rows.items()
-    )
-    return f"<table>{''.join(cells)}</table>" if rows else ""
-
-
 def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{html.escape(_hide_home(said))}</li>" for said in sentences)
+    items = "".join(f"<li>{html.escape(hide_home(said))}</li>" for said in sentences)
     return f"<ul>{items}</ul>" if items else ""
 
 
@@ -247,19 +219,5 @@ def _sentences(facts: Facts, key: str) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
-def _duration(seconds: float) -> str:
-    """``42 s``, ``12 min 5 s``, ``3 h 4 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
-
-
 def _without_home(path: Path) -> Path:
-    return Path(_hide_home(str(path)))
-
-
-def _hide_home(text: str) -> str:
-    home = str(Path.home())
-    return text if home == os.sep else text.replace(home + os.sep, "~" + os.sep)
+    return Path(hide_home(str(path)))

@@ -1,4 +1,4 @@
-"""How the report of a run looks: on paper, in light and dark, on a phone."""
+"""How pages look: on paper, in light and dark, on a phone."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ th, td { text-align: left; vertical-align: top; padding: .35rem 0; overflow-wrap
   border-top: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 tr:first-child > * { border-top: 0; }
 th { font-weight: 400; color: var(--quiet); width: 10rem; padding-right: 1rem; }
+.wide { overflow-x: auto; } .wide th { width: auto; }
+.grid td, .grid th { display: table-cell; white-space: nowrap; padding-right: 1.1rem;
+  text-align: right; border-top: 1px solid var(--line); }
+.grid td:first-child, .grid th:first-child, .grid td:nth-child(3), .grid th:nth-child(3)
+  { text-align: left; } .grid td:nth-child(3) { white-space: normal; min-width: 7rem; }
 figure { margin: 0; } figcaption { font-size: .9rem; margin-top: .5rem; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: .3rem; }
 .curve { display: block; width: 100%; height: auto; }

@@ -1,0 +1,91 @@
+"""``compare``, as it is typed."""
+
+import json
+
+import pytest
+from commands import fails, invoke, succeeds
+
+from pushforward import evaluate, load, open_data
+from pushforward.jobs.run_folder import is_run
+
+SMALL = ["--budget", "1h", "--set", "fit.max_steps=4", "--set", "realnvp:model.width=8"]
+
+
+def test_models_are_trained_measured_and_shown(here, table_file):
+    out = succeeds("compare", table_file, "--models", "realnvp", *SMALL, "-o", "both", "--seed", 3)
+    assert "test nats" in out
+    assert "pushforward" not in out  # but for paths it says what was found, no commands
+    content = json.loads((here / "both" / "compare.json").read_text())
+    (model,) = content["models"]
+    flow = load(here / "both" / "realnvp")
+    assert flow.config.width == 8
+    assert flow.config.seed == 3
+    assert flow.facts["metrics"]["steps"] == 4
+    assert flow.facts["metrics"]["peak_memory"] == model["memory"] > 2**20
+    test = open_data(str(table_file)).test
+    assert model["loss"] == pytest.approx(evaluate(flow, test).loss)
+    assert f"{model['loss']:.3f}" in out
+    assert is_run(here / "both" / "realnvp")
+
+    # It is not written over, but gone on with: what is finished stays.
+    line = fails("compare", table_file, "--models", "realnvp", *SMALL, "-o", "both")
+    assert "--resume" in line
+    before = (here / "both" / "realnvp" / "best" / "model.safetensors").stat().st_mtime_ns
+    succeeds(
+        "compare", table_file, "--models", "realnvp", *SMALL, "-o", "both", "--seed", 3, "--resume"
+    )
+    after = (here / "both" / "realnvp" / "best" / "model.safetensors").stat().st_mtime_ns
+    assert after == before
+
+
+def test_a_model_that_fails_does_not_end_the_comparison(here, monkeypatch, table_file):
+    from pushforward.cli import compare_runs
+
+    def train(contest, name, tell):
+        return 2, "the disk is full"
+
+    monkeypatch.setattr(compare_runs, "_train", train)
+    line = fails_late("compare", table_file, "--models", "realnvp", "-o", "c")
+    assert line == "no model could be trained; realnvp failed: the disk is full"
+
+
+def fails_late(*arguments):
+    """Like ``fails``, for what was said something before; the last line."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    return result.stderr.strip().splitlines()[-1].removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--models", "realnvq"], "did you mean realnvp?"),
+        (["--models", " , "], "names no model"),
+        (["--budget", "soon"], "--budget 'soon' will not do"),
+        (["--budget", "0"], "above 0"),
+        (["--models", "realnvp-cifar10"], "leave it out of --models"),
+        (["--models", "realnvp", "--set", "maf:model.width=3"], "not compared"),
+        (["--models", "realnvp", "--set", "realnvp:model.widht=3"], "model.width?"),
+        (["--models", "realnvp", "--set", "fit.lr=fast"], "fit.lr = 'fast' will not do"),
+        (["--resume", "--force"], "give one"),
+    ],
+)
+def test_refusals_are_one_line_and_nothing_is_made(here, table_file, arguments, said):
+    assert said in fails("compare", table_file, "-o", "c", *arguments)
+    assert not (here / "c").exists()
+
+
+def test_a_file_in_the_way_and_no_source(here, table_file):
+    (here / "c").write_text("mine")
+    assert "is a file" in fails("compare", table_file, "--models", "realnvp", "-o", "c")
+    assert (here / "c").read_text() == "mine"
+    assert "nowhere.csv" in fails("compare", "nowhere.csv", "--models", "realnvp")
+
+
+def test_force_removes_runs_and_nothing_else(here, table_file):
+    old = here / "c" / "realnvp"
+    old.mkdir(parents=True)
+    (old / "config.yaml").write_text("# Written by pushforward\n")
+    (old / "mine.txt").write_text("mine")
+    succeeds("compare", table_file, "--models", "realnvp", *SMALL, "-o", "c", "--force")
+    assert (old / "mine.txt").read_text() == "mine"
