@@ -70,8 +70,9 @@ def export(
         raise InputError(f"a flow exports {', '.join(FUNCTIONS)}; got {function!r}.")
     if kind == "onnx":
         _require_onnx()
-    program = _Program(flow, function).eval()
-    inputs = _inputs(flow, function, 3)
+    reference = copy.deepcopy(flow).cpu().eval().requires_grad_(False)
+    program = _Program(reference, function).eval()
+    inputs = _inputs(reference, function, 3)
     about = {
         "pushforward": __version__,
         "flow": flow.name,
@@ -85,7 +86,7 @@ def export(
                 write = _write_torch if kind == "torch" else _write_onnx
                 write(program, inputs, temporary, about)
                 written = _read_torch(temporary) if kind == "torch" else _read_onnx(temporary)
-                worst = _difference(flow, function, written)
+                worst = _difference(reference, function, written)
             except OSError:
                 raise
             except Exception as error:  # tracing and conversion raise whatever they meet
@@ -146,7 +147,7 @@ class _Program(nn.Module):
 
     def __init__(self, flow: Flow, function: str) -> None:
         super().__init__()
-        self.flow = copy.deepcopy(flow).cpu().eval().requires_grad_(False)
+        self.flow = copy.deepcopy(flow)
         _freeze(self.flow.chain)
         self.function = function
 
@@ -209,7 +210,6 @@ def _freeze(module: nn.Module) -> None:
 
 def _inputs(flow: Flow, function: str, n: int) -> tuple[Tensor, ...]:
     """Events or latents to trace by and to compare on: the flow's own, spread a little wider."""
-    flow = copy.deepcopy(flow).cpu()
     generator = torch.Generator().manual_seed(n)
     given: tuple[Tensor, ...] = ()
     if flow.context:
@@ -217,7 +217,6 @@ def _inputs(flow: Flow, function: str, n: int) -> tuple[Tensor, ...]:
     z = flow.base.sample(n, 1.0, generator).to(flow.dtype)
     if function == "decode":
         return (z, *given)
-    flow.eval()
     with torch.no_grad():
         return (flow.chain.inverse(z, *given)[0], *given)
 
@@ -299,10 +298,9 @@ def _quiet() -> Iterator[None]:
 def _difference(flow: Flow, function: str, written: Program) -> float:
     """The largest error of the program, relative to 1 + the size of the result."""
     worst = 0.0
-    reference = copy.deepcopy(flow).cpu().eval()
     for size in _SIZES:
         inputs = _inputs(flow, function, size)
-        expected = getattr(reference, function)(*inputs).double().numpy()
+        expected = getattr(flow, function)(*inputs).double().numpy()
         off = np.abs(np.asarray(written(*inputs), dtype=np.float64) - expected)
         if function == "decode" and flow.levels is not None and np.mean(off > 0) < 1e-3:
             off = np.where(off <= 1, 0, off)  # rounding decides now and then between neighbours

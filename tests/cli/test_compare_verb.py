@@ -5,7 +5,8 @@ import json
 import pytest
 from commands import fails, invoke, succeeds
 
-from pushforward import evaluate, load, open_data
+from pushforward import InputError, evaluate, load, open_data
+from pushforward.cli.compare_runs import Contest
 from pushforward.jobs.run_folder import is_run
 
 SMALL = ["--budget", "1h", "--set", "fit.max_steps=4", "--set", "realnvp:model.width=8"]
@@ -82,10 +83,14 @@ def test_a_file_in_the_way_and_no_source(here, table_file):
     assert "nowhere.csv" in fails("compare", "nowhere.csv", "--models", "realnvp")
 
 
-def test_force_removes_runs_and_nothing_else(here, table_file):
+def test_force_removes_runs_and_nothing_else(here):
     old = here / "c" / "realnvp"
     old.mkdir(parents=True)
     (old / "config.yaml").write_text("# Written by pushforward\n")
+    (here / "c" / "compare.json").write_text("{}")
     (old / "mine.txt").write_text("mine")
-    succeeds("compare", table_file, "--models", "realnvp", *SMALL, "-o", "c", "--force")
-    assert (old / "mine.txt").read_text() == "mine"
+    contest = Contest(here / "c", {}, None, 1.0)
+    with pytest.raises(InputError, match="already holds a comparison"):
+        contest.claim(resume=False, force=False)
+    contest.claim(resume=False, force=True)
+    assert [path.name for path in sorted((here / "c").rglob("*"))] == ["realnvp", "mine.txt"]

@@ -26,14 +26,12 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
         _add(found, f"Columns with one and the same value in all of train: {listed(constant)}.")
     if found.levels is not None:  # a probability of integers is at most 1
         return
-    far = [
-        f"{name} (up to {top:.3g})" for i, name in enumerate(names) if (top := _far(train[:, i]))
-    ]
+    farthest = [(name, _far(train[: 1 << 20, i])) for i, name in enumerate(names)]
+    far = [f"{name} (up to {top:.3g})" for name, top in farthest if top is not None]
     if far:
-        who = f"Columns {listed(far)} hold" if len(far) > 1 else f"Column {far[0]} holds"
         _add(
             found,
-            f"{who} values millions of times farther out than most: a mistake in the data or a "
+            f"{_hold(far)} values millions of times farther out than most: a mistake in the data or a "
             "code for missing? They would spoil the scaling of all others.",
         )
     few = [
@@ -42,16 +40,22 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
         if name not in constant and _few_integers([part.values[:, i] for part in parts.values()])
     ]
     if few:
-        who = f"Columns {listed(few)} hold" if len(few) > 1 else f"Column {few[0]} holds"
         _add(
             found,
-            f"{who} few distinct values: a density over real numbers can grow without bound "
+            f"{_hold(few)} few distinct values: a density over real numbers can grow without bound "
             "there, so the loss is not comparable.",
         )
 
 
+def _hold(names: list[str]) -> str:
+    return f"Columns {listed(names)} hold" if len(names) > 1 else f"Column {names[0]} holds"
+
+
 def _far(column: np.ndarray) -> float | None:
-    """The value farthest out, if it is absurdly far out by the spread of the middle half."""
+    """The value farthest out, if it is absurdly far out by the spread of the middle half.
+
+    Of a large table the first million rows are looked at: a column is a pass over the file.
+    """
     if len(column) < _ENOUGH:
         return None
     low, middle, high = np.quantile(column[: 1 << 16], [0.25, 0.5, 0.75])
