@@ -8,7 +8,14 @@ import scipy.stats
 import torch
 
 from pushforward import InputError
-from pushforward.bases import Base, DiagonalNormal, Logistic, StandardNormal, Uniform
+from pushforward.bases import (
+    Base,
+    DiagonalNormal,
+    GaussianMixture,
+    Logistic,
+    StandardNormal,
+    Uniform,
+)
 
 SHAPE = (2, 3)
 MEAN = torch.linspace(-2, 3, 6, dtype=torch.float64).reshape(SHAPE)
@@ -27,6 +34,8 @@ BASES = {
     "normal": (lambda: StandardNormal(SHAPE).double(), scipy.stats.norm()),
     "logistic": (lambda: Logistic(SHAPE).double(), scipy.stats.logistic()),
     "uniform": (lambda: Uniform(SHAPE).double(), scipy.stats.uniform()),
+    # Three times the standard normal; others are in test_gaussian_mixture.py.
+    "mixture": (lambda: GaussianMixture(SHAPE, 3).double(), scipy.stats.norm()),
     "diagonal": (diagonal, scipy.stats.norm(MEAN.numpy(), LOG_SCALE.exp().numpy())),
 }
 every_base = pytest.mark.parametrize("name", BASES)

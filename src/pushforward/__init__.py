@@ -11,44 +11,103 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import bases, data, elementwise, jobs, layers, models, nets, training
+    from . import bases, data, elementwise, energies, jobs, layers, models, nets, training
     from .data import Dataset, open_data
     from .errors import InputError, NumericalError
     from .flow import Flow
     from .jobs import evaluate, verify
-    from .models import RealNVP, create, list_models, load
-    from .training import Run, fit
+    from .models import (
+        GAN,
+        GMM,
+        IAF,
+        MAF,
+        NICE,
+        NSF,
+        VAE,
+        FlowPP,
+        Glow,
+        IRevNet,
+        Jet,
+        PlanarFlow,
+        RealNVP,
+        RevNet,
+        create,
+        list_models,
+        load,
+    )
+    from .training import Run, VariationalRun, fit, fit_density
 
 _HOMES = {
     "Dataset": "data",
     "Flow": "flow",
+    "GAN": "models",
+    "GMM": "models",
+    "Glow": "models",
+    "NICE": "models",
+    "FlowPP": "models",
+    "IAF": "models",
+    "IRevNet": "models",
     "InputError": "errors",
+    "Jet": "models",
+    "MAF": "models",
+    "NSF": "models",
     "NumericalError": "errors",
+    "PlanarFlow": "models",
     "RealNVP": "models",
+    "RevNet": "models",
+    "VAE": "models",
     "Run": "training",
+    "VariationalRun": "training",
     "create": "models",
     "evaluate": "jobs",
     "fit": "training",
+    "fit_density": "training",
     "list_models": "models",
     "load": "models",
     "open_data": "data",
     "verify": "jobs",
 }
-_MODULES = ("bases", "data", "elementwise", "jobs", "layers", "models", "nets", "training")
+_MODULES = (
+    "bases",
+    "data",
+    "elementwise",
+    "energies",
+    "jobs",
+    "layers",
+    "models",
+    "nets",
+    "training",
+)
 
 __all__ = [
+    "GAN",
+    "GMM",
+    "IAF",
+    "MAF",
+    "NICE",
+    "NSF",
+    "VAE",
     "Dataset",
     "Flow",
+    "FlowPP",
+    "Glow",
+    "IRevNet",
     "InputError",
+    "Jet",
     "NumericalError",
+    "PlanarFlow",
     "RealNVP",
+    "RevNet",
     "Run",
+    "VariationalRun",
     "bases",
     "create",
     "data",
     "elementwise",
+    "energies",
     "evaluate",
     "fit",
+    "fit_density",
     "jobs",
     "layers",
     "list_models",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,18 @@ from torch.nn.functional import logsigmoid
 from .errors import InputError
 from .layers.layer import Shape, sum_event
 
-__all__ = ["Base", "DiagonalNormal", "Logistic", "StandardNormal", "Uniform"]
+if TYPE_CHECKING:
+    from .gaussian_mixture import GaussianMixture
+
+__all__ = ["Base", "DiagonalNormal", "GaussianMixture", "Logistic", "StandardNormal", "Uniform"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GaussianMixture":  # it has a file of its own, which begins by importing this one
+        from .gaussian_mixture import GaussianMixture
+
+        return GaussianMixture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Base(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
@@ -11,27 +12,32 @@ __all__ = ["model_card"]
 
 def model_card(
     name: str,
+    about: str,
     shape: tuple[int, ...],
     levels: int | None,
     parameters: int,
     facts: dict[str, Any],
+    *,
+    density: str = "exact",
+    example: Sequence[str] = (),
 ) -> str:
     """A Markdown page: what it is, what it learned from, how well, how to use it."""
     kind = "images (C, H, W)" if len(shape) == 3 else "rows"
     lines = [
         f"# {name}",
         "",
-        f"A normalizing flow over {kind} of shape {shape}, {parameters:,} parameters, saved by "
+        about,
+        "",
+        f"It is for {kind} of shape {shape}, has {parameters:,} parameters, and was saved by "
         f"pushforward {__version__}.",
         "",
     ]
     if levels is not None:
-        lines += [
-            f"Its values are integers 0 to {levels - 1}. Likelihoods are in bits/dim: one draw of "
-            f"uniform dequantisation, an upper bound on the bits that are needed.",
-            "",
-        ]
-    else:
+        lines += [f"Values are integers 0 to {levels - 1}.", ""]
+    if density != "none" and levels is not None:
+        bound = "" if density == "exact" else ": one draw of an upper bound on the bits needed"
+        lines += [f"Likelihoods are in bits/dim{bound}.", ""]
+    elif density != "none":
         lines += ["Log-densities are in nats. They may be positive: densities may exceed 1.", ""]
     rows = [(key, value) for key, value in facts.items() if not isinstance(value, (dict, list))]
     for group, values in facts.items():
@@ -45,9 +51,8 @@ def model_card(
         "```python",
         "import pushforward as pf",
         "",
-        "flow = pf.load('.')  # the path of this directory",
-        "flow.log_prob(x)",
-        "flow.sample(16, seed=0)",
+        "model = pf.load('.')  # the path of this directory",
+        *example,
         "```",
         "",
     ]

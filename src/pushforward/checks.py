@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["check_context", "check_events", "usable_device"]
+__all__ = ["check_context", "check_events", "check_labels", "usable_device"]
 
 
 def check_events(x: Any, *, name: str, shape: tuple[int, ...], levels: int | None) -> Tensor:
@@ -68,6 +68,40 @@ def check_context(context: Any, *, name: str, size: int, rows: int | None) -> Te
     if not torch.compiler.is_compiling() and context.is_floating_point():
         _check_finite(context, f"the context of {name}")
     return context
+
+
+def check_labels(labels: Any, *, name: str, classes: int, rows: int) -> Tensor:
+    """Return labels as a tensor of integers ``(rows,)``, each from 0 to ``classes`` - 1.
+
+    Raises:
+        InputError: missing, of another shape or kind, or of other classes.
+    """
+    if labels is None:
+        raise InputError(
+            f"{name} learns labels: pass them as context=, one integer from 0 to {classes - 1} "
+            f"per event."
+        )
+    labels = _as_tensor(labels, f"the labels of {name}")
+    if tuple(labels.shape) != (rows,):
+        raise InputError(
+            f"{name} wants one label per event, ({rows},); got shape {tuple(labels.shape)}."
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise InputError(f"the labels of {name} are integers; got {labels.dtype}.")
+    labels = labels.long()
+    if not rows or torch.compiler.is_compiling():
+        return labels
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise InputError(
+            f"{name} got labels below 0, which stand for events without a class; leave those out."
+        )
+    if high >= classes:
+        raise InputError(
+            f"{name} tells {classes} classes apart, but the labels go up to {high}; build it with "
+            f"labels={high + 1}."
+        )
+    return labels
 
 
 def usable_device(name: str) -> torch.device:

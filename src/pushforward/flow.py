@@ -225,10 +225,7 @@ class Flow(Model):
         Returns:
             ``(n, *shape)``; integers for a discrete flow.
         """
-        context = self._check_draw(n, temperature, context)
-        generator = self._generator(seed, generator)
-        if chunk is not None and chunk < 1:
-            raise InputError(f"chunk must be at least 1; got {chunk}.")
+        context, generator = self.check_draw(n, temperature, seed, generator, context, chunk)
         chunk = chunk or min(4096, max(32, 2**18 // self.dims))
         parts = []
         with self.evaluating():
@@ -259,8 +256,8 @@ class Flow(Model):
             raise InputError(
                 f"{self.name} samples integers, through which no gradient passes: use sample()."
             )
-        context = self._check_draw(n, temperature, context)
-        z = self.base.sample(n, temperature, self._generator(seed, generator))
+        context, generator = self.check_draw(n, temperature, seed, generator, context, None)
+        z = self.base.sample(n, temperature, generator)
         x, log_det = self.chain.inverse(z, context)
         return x, self.base.log_prob(z) - log_det
 
@@ -323,23 +320,6 @@ class Flow(Model):
         # Float64 goes to Standardize as it is: timestamps differ in digits that float32 has not.
         first = self.chain[0] if len(self.chain) else None
         return x.dtype == torch.float64 and isinstance(first, Standardize)
-
-    def _check_draw(self, n: int, temperature: float, context: Any) -> Tensor | None:
-        if not isinstance(n, int) or n < 0:
-            raise InputError(f"cannot draw {n} samples; give a whole number of at least 0.")
-        if not (temperature >= 0 and math.isfinite(temperature)):
-            raise InputError(f"temperature must be a number of at least 0; got {temperature}.")
-        context = check_context(context, name=self.name, size=self.context, rows=n)
-        return None if context is None else context.to(self.device, self.dtype)
-
-    def _generator(
-        self, seed: int | None, generator: torch.Generator | None
-    ) -> torch.Generator | None:
-        if seed is None:
-            return generator
-        if generator is not None:
-            raise InputError("give a seed or a generator, not both.")
-        return torch.Generator(self.device).manual_seed(seed)
 
     @torch.no_grad()
     def first_unsound_layer(self, x: Tensor, context: Tensor | None = None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .card import model_card
 from .checks import check_context, check_events
 from .errors import InputError
+from .layers import recalibrate
 from .layers.layer import Shape
 from .storage import Saved, write_model
 
@@ -36,6 +37,18 @@ class Model(nn.Module):
     """
 
     refuses: ClassVar[Mapping[str, str]] = {}
+    about: ClassVar[str] = "A normalizing flow: an exact density made of invertible layers."
+    """What it is, for the card of a saved model."""
+    example: ClassVar[Sequence[str]] = ("model.log_prob(x)", "model.sample(16, seed=0)")
+    """How it is used, for the same card."""
+    learner: ClassVar[str] = "objective"
+    """How it is trained: along its ``objective``, or by the ``contest`` of two networks."""
+    judged_by: ClassVar[str] = "log_prob"
+    """What validation measures: ``log_prob``, ``objective`` or ``distance``."""
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Settings of ``fit`` that suit it better than the defaults."""
+    labels: int = 0
+    """How many classes it tells apart; 0 for models that learn no labels."""
 
     def __init__(self, shape: Shape, *, context: int = 0, name: str = "Model") -> None:
         super().__init__()
@@ -84,6 +97,19 @@ class Model(nn.Module):
         """Where it computes."""
         return next(p.device for p in self.parameters())
 
+    @property
+    def memory(self) -> str:
+        """What a training step keeps for the way back: all, unless overridden."""
+        return "store"
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        if memory != "store":
+            raise InputError(
+                f"{self.name} has no reversible layers, so its activations are kept: "
+                f"memory='store' is what it takes."
+            )
+
     # What it can do --------------------------------------------------------------------------
 
     def objective(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -126,6 +152,19 @@ class Model(nn.Module):
     def initialise(self, x: Any, context: Any = None) -> None:
         """Set what is read off data before training, once; nothing unless overridden."""
 
+    def settle(self, x: Tensor, context: Tensor | None = None) -> float:
+        """Put exact statistics of training events in place of the running ones of batch norms.
+
+        Returns:
+            the largest factor by which a standard deviation was off; 1 if none was.
+        """
+        x, context = self.prepare(x, context, False)
+        return max([1.0, *recalibrate(self, [(x, context)]).values()])
+
+    def first_unsound_layer(self, x: Tensor, context: Tensor | None = None) -> str | None:
+        """The first layer whose output is not finite, in words; None if none can be named."""
+        return None
+
     def refusal(self, what: str) -> InputError:
         """Why it has no such method, as an error to raise."""
         reason = self.refuses.get(what, "that means nothing for this kind of model.")
@@ -162,7 +201,16 @@ class Model(nn.Module):
         state = dict(self.state_dict() if weights is None else weights)
         saved = Saved(self.config.family, values, dtype, self.facts, state)
         parameters = sum(p.numel() for p in self.parameters())
-        card = model_card(self.name, self.shape, self.levels, parameters, self.facts)
+        card = model_card(
+            self.name,
+            self.about,
+            self.shape,
+            self.levels,
+            parameters,
+            self.facts,
+            density=self.density,
+            example=self.example,
+        )
         write_model(directory, saved, card)
 
     # Inside ----------------------------------------------------------------------------------
@@ -176,6 +224,29 @@ class Model(nn.Module):
         if x.dtype != self.dtype and self.levels is None and not self._wide(x):
             x = x.to(self.dtype)
         return x, None if context is None else context.to(self.device, self.dtype)
+
+    def check_draw(
+        self,
+        n: int,
+        temperature: float,
+        seed: int | None,
+        generator: torch.Generator | None,
+        context: Any,
+        chunk: int | None,
+    ) -> tuple[Tensor | None, torch.Generator | None]:
+        """The arguments of ``sample``, checked: the context of each event, and the generator."""
+        if not isinstance(n, int) or n < 0:
+            raise InputError(f"cannot draw {n} samples; give a whole number of at least 0.")
+        if not (temperature >= 0 and math.isfinite(temperature)):
+            raise InputError(f"temperature must be a number of at least 0; got {temperature}.")
+        if chunk is not None and chunk < 1:
+            raise InputError(f"chunk must be at least 1; got {chunk}.")
+        if seed is not None and generator is not None:
+            raise InputError("give a seed or a generator, not both.")
+        if seed is not None:
+            generator = torch.Generator(self.device).manual_seed(seed)
+        context = check_context(context, name=self.name, size=self.context, rows=n)
+        return None if context is None else context.to(self.device, self.dtype), generator
 
     def _wide(self, x: Tensor) -> bool:
         """Whether real numbers are to stay in a type that is wider than its own."""

@@ -12,7 +12,7 @@ from .checks import check_context
 from .data.mapped import release
 from .model import Model
 
-__all__ = ["batch_for", "in_unit", "score"]
+__all__ = ["batch_for", "in_unit", "label_scores", "score"]
 
 Number = TypeVar("Number", float, torch.Tensor, np.ma.MaskedArray[Any, Any])
 
@@ -54,6 +54,27 @@ def score(
     return np.concatenate(parts)
 
 
+def label_scores(
+    model: Model, x: Any, labels: torch.Tensor, *, batch_size: int | None = None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Of a classifier: the log-probability of each label in nats, and 1 where it missed: (2, N).
+
+    Raises:
+        NumericalError: a result is NaN.
+    """
+    size = batch_size or batch_for(model)
+    parts = [np.empty((2, 0))]
+    with torch.no_grad(), model.evaluating():
+        for start in range(0, len(x), size):
+            chosen = labels[start : start + size, None]
+            log_p = model.classify(x[start : start + size]).double().cpu()  # type: ignore[operator]
+            missed = log_p.argmax(1, keepdim=True) != chosen
+            parts.append(torch.cat((log_p.gather(1, chosen), missed.double()), 1).T.numpy())
+            if isinstance(x, np.ndarray):
+                release(x)
+    return np.concatenate(parts, axis=1)
+
+
 def in_unit(flow: Model, log_prob: Number) -> Number:
     """A log_prob in nats as a loss in the flow's unit: bits/dim, or negative log-density."""
-    return -log_prob / (flow.dims * math.log(2)) if flow.levels is not None else -log_prob
+    return -log_prob / (flow.dims * math.log(2)) if flow.unit == "bits/dim" else -log_prob

@@ -61,7 +61,7 @@ def test_seed_is_of_the_weights_and_of_the_training():
         ({"fit": 3}, "fit = 3 will not do: fit is a section, with settings such as fit.epochs"),
         ({"model": "realnvp"}, "model = 'realnvp' will not do: model is a section"),
         ({"model": {"name": "realmvp"}}, "model.name = 'realmvp' is not a model; did you mean rea"),
-        ({"model": {"name": 3}}, "model.name = 3 is not a model; there are realnvp, "),
+        ({"model": {"name": 3}}, "model.name = 3 is not a model; pushforward models lists"),
         ({"model": {"couplings": "x"}}, "model.couplings = 'x' will not do: input should be a val"),
         ({"model": {"couplings": 0}}, "model.couplings = 0 will not do: input should be greater"),
         ({"model": {"mixing": "lu2"}}, "model.mixing = 'lu2' will not do: input should be 'permu"),

@@ -99,8 +99,9 @@ def test_noise_depends_on_the_event_alone():
     assert torch.equal(noise(x[order]), u[order])
     assert torch.equal(torch.cat([noise(x[i : i + 1]) for i in range(20)]), u)
     assert torch.equal(noise(x.to(torch.uint8)), u)
-    assert torch.equal(noise(x.float()), u)
     assert torch.equal(noise(x), u)
+    layer = Dequantize(256).eval()
+    assert torch.equal(layer(x.float())[0], layer(x)[0])
 
 
 def test_noise_is_strictly_inside_the_unit_interval_and_as_fine_as_asked():

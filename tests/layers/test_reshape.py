@@ -70,6 +70,18 @@ def test_inverted_needs_the_shape_that_its_layer_takes():
     assert Inverted(Permutation([1, 0])).output_shape((2,)) == (2,)
 
 
+def test_a_squeeze_takes_blocks_of_any_size():
+    x = torch.arange(2 * 3 * 8 * 12.0).reshape(2, 3, 8, 12)
+    assert torch.equal(Squeeze(4)(x)[0], pixel_unshuffle(x, 4))
+    z, _ = Squeeze((1, 2))(x)
+    assert torch.equal(z[:, 0::2], x[..., 0::2]), "even columns"
+    assert torch.equal(z[:, 1::2], x[..., 1::2]), "odd columns"
+    assert torch.equal(Squeeze((2, 3)).inverse(Squeeze((2, 3))(x)[0])[0], x)
+    assert Squeeze((2, 3)).output_shape((3, 8, 12)) == (18, 4, 4)
+    with pytest.raises(InputError, match="of whole blocks of shape 1x5; got"):
+        Squeeze((1, 5)).output_shape((3, 8, 12))
+
+
 def test_multiscale_leaves_what_it_factors_out_untouched():
     inner = Permutation([2, 0, 1])
     layer = Multiscale(inner, keep=3)

@@ -26,7 +26,7 @@ from pushforward.flow import Flow
 from pushforward.layers import Chain, Layer, Noisy
 from pushforward.model import Model
 
-from . import realnvp
+from . import autoregressive, flowpp, glow, irevnet, jet, latent_variable, nice, planar, realnvp
 from .case import Case, perturb
 from .realnvp import MASKS
 
@@ -48,7 +48,17 @@ __all__ = [
     "perturb",
 ]
 
-_MODULES: tuple[Any, ...] = (realnvp,)
+_MODULES: tuple[Any, ...] = (
+    autoregressive,
+    flowpp,
+    glow,
+    irevnet,
+    jet,
+    latent_variable,
+    nice,
+    planar,
+    realnvp,
+)
 
 
 def _all(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.layers import ActNorm, Layer, Logit, Shape, Standardize
+from pushforward.layers import ActNorm, Layer, Logit, Shape, Standardize, Whiten
 from pushforward.moments import RunningMoments
 
 __all__ = ["Case", "perturb"]
@@ -58,6 +58,13 @@ def perturb(module: nn.Module, seed: int = 0, scale: float = 0.2) -> nn.Module:
             elif isinstance(part, Logit):
                 part.alpha.copy_(uniform(part.alpha, 0.02, 0.1))
                 part.chosen.fill_(True)
+            elif isinstance(part, Whiten):
+                size = len(part.mean)
+                gauss = torch.randn(size, size, generator=generator, dtype=torch.float64)
+                part.mean.copy_(uniform(part.mean, -1, 1))
+                part.log_scale.copy_(uniform(part.log_scale, -0.5, 0.5))
+                part.bits.copy_(torch.linalg.qr(gauss)[0].contiguous().view(torch.int64))
+                part.fitted.fill_(True)
             elif isinstance(part, ActNorm):
                 part.initialised.fill_(True)
     return module

@@ -434,3 +434,12 @@ def test_a_model_trained_for_a_moment_scores_better_than_it_did(tmp_path):
     quick(flow, mixture(300, 0), max_steps=60)
     assert -score(flow, mixture(200, 1)).mean() < before
     assert flow.sample(3, seed=0).shape == (3, 2)
+
+
+def test_batch_norms_are_settled_in_the_flows_own_type():
+    """Data are float32, the flow float64: its batch norms must not see the data as they came."""
+    x = torch.randn(200, 3)
+    flow = pf.RealNVP((3,), width=8, couplings=2, norm="batch").double()
+    run = pf.fit(flow, x, max_steps=6, validate_every=3, progress=False, threads=1)
+    assert run.records[-1]["drift"] >= 1.0
+    assert flow.log_prob(x).dtype == torch.float64

@@ -198,7 +198,7 @@ def _preset(name: Any) -> Preset:
     if isinstance(name, str) and name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(str(name), PRESETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}."
+    hint = f"did you mean {near[0]}?" if near else "pushforward models lists them all."
     raise InputError(f"model.name = {name!r} is not a model; {hint}")
 
 

@@ -45,5 +45,7 @@ def export(
     from .output import say
 
     flow = load(model)
+    if "export" in flow.refuses:
+        raise flow.refusal("export")
     worst = flow.export(out, format=format, function=function)
     say(f"{function} of {flow.name} written to {out}; it agrees with the model to {worst:.0e}")

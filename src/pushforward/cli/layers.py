@@ -1,11 +1,14 @@
-"""The layers of a flow as a short tree: repetitions are counted, not listed."""
+"""The layers of a flow as a short tree: repetitions are counted, not listed; other networks too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from ..flow import Flow
 from ..layers import Chain, Coupling, Inverted, Layer, Multiscale
+from ..model import Model
 
 __all__ = ["layer_tree"]
 
@@ -15,9 +18,24 @@ LONGEST = 8
 """The longest pattern of layers that is looked for."""
 
 
-def layer_tree(flow: Flow) -> list[str]:
-    """One line for each layer or repeated group of layers, from data to latent."""
+def layer_tree(flow: Model) -> list[str]:
+    """One line for each layer or repeated group of layers, from data to latent.
+
+    Of other models than flows, a line for each network, with what is invertible in it.
+    """
+    if not isinstance(flow, Flow):
+        return [line for name, part in flow.named_children() for line in _network(name, part)]
     return [*_lines(list(flow.chain)), type(flow.base).__name__ + " base"]
+
+
+def _network(name: str, part: nn.Module) -> list[str]:
+    if isinstance(part, Chain):
+        return [f"{name}: invertible", *_indented(_lines(list(part)))]
+    if isinstance(part, nn.ModuleList):
+        inner = [line for key, child in part.named_children() for line in _network(key, child)]
+        return [f"{name}:", *_indented(inner)]
+    count = sum(p.numel() for p in part.parameters())
+    return [f"{name}: {type(part).__name__} ({count:,} parameters)"]
 
 
 def _lines(layers: Sequence[Layer]) -> list[str]:

@@ -31,7 +31,7 @@ def models(
 
     names = list_models(pattern)
     if not names:
-        raise InputError(f"no model matches {pattern!r}; there are {', '.join(sorted(PRESETS))}.")
+        raise InputError(f"no model matches {pattern!r}; pushforward models lists them all.")
     table(["model", "about"], [(name, PRESETS[name].about) for name in names], left=(0, 1))
 
 

@@ -52,7 +52,7 @@ def write_pages(folder: Path, flow: Flow | None, rows: Any = None) -> None:
     if records:
         unit = "" if flow is None else flow.unit
         Run(unit, records, best_of(records)).plot(folder / "curves.png")
-    if flow is not None:
+    if flow is not None and "sample" not in flow.refuses:
         draw_samples(flow, folder / "samples.png", rows)
     write_report(folder)
 

@@ -62,7 +62,7 @@ def prepare(plan: Plan, dataset: Dataset | None = None) -> Prepared:
     if dataset is None:
         dataset = open_data(plan.source, **plan.data.arguments())
     preset = PRESETS[plan.name]
-    begin = Recommendation(preset.settings, preset.training)
+    begin = Recommendation(preset.settings, dict(preset.training))
     if preset.recommend is not None:
         begin = preset.recommend(dataset)
     options = {**_of_the_data(plan, dataset), **begin.model, **plan.model}
@@ -90,9 +90,17 @@ def _of_the_data(plan: Plan, dataset: Dataset) -> dict[str, Any]:
     """The options that follow from the data, where the model has them."""
     names = {item.name for item in dataclasses.fields(PRESETS[plan.name].config)}
     options: dict[str, Any] = {"shape": dataset.shape, "levels": dataset.levels}
+    if dataset.labels:
+        options["labels"] = _classes(dataset)
     if dataset.levels is None and len(PRESETS[plan.name].settings.get("shape", ())) == 3:
         del options["levels"]  # rows for a model of images: the shape is what to complain of
     return {key: value for key, value in options.items() if key in names}
+
+
+def _classes(dataset: Dataset) -> int:
+    """How many classes the labels tell apart: as many as have names, or up to the highest."""
+    found = [int(part.max()) + 1 for part in (dataset.labels or {}).values() if len(part)]
+    return max(2, len(dataset.label_names or ()), *found)
 
 
 def _check_fits(flow: Flow, dataset: Dataset, plan: Plan) -> None:

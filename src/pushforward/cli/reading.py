@@ -10,27 +10,44 @@ import numpy as np
 import pydantic
 
 from ..checks import usable_device
-from ..data import read_for
+from ..data import open_data, read_for
 from ..data.found import Missing
 from ..errors import InputError
 from ..flow import Flow
+from ..model import Model
 from ..models import load
 from .config import DataConfig
 from .options import Split
 
-__all__ = ["column_names", "data_facts", "default_source", "open_model", "read"]
+__all__ = [
+    "column_names",
+    "data_facts",
+    "default_source",
+    "open_model",
+    "read",
+    "read_labelled",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def open_model(folder: Path, device: str | None = None, *, conditional: bool = False) -> Flow:
+def open_model(
+    folder: Path,
+    device: str | None = None,
+    *,
+    conditional: bool = False,
+    needs: str | None = None,
+) -> Flow:
     """Load a model that the command line can use.
 
     Raises:
-        InputError: no model there, a device that is not here, or a conditional model, whose
-            contexts no verb takes yet (``conditional`` lets it pass).
+        InputError: no model there, a device that is not here, a model that refuses what the verb
+            ``needs`` (a density, say), or a conditional model, whose contexts no verb takes yet
+            (``conditional`` lets it pass).
     """
     flow = load(folder)
+    if needs is not None and needs in flow.refuses:
+        raise flow.refusal(needs)
     if flow.context and not conditional:
         raise InputError(
             f"{folder} is a conditional model; the command line takes those from Python only, "
@@ -40,7 +57,7 @@ def open_model(folder: Path, device: str | None = None, *, conditional: bool = F
     return flow if device is None else flow.to(usable_device(device))
 
 
-def data_facts(flow: Flow) -> dict[str, Any]:
+def data_facts(flow: Model) -> dict[str, Any]:
     """What the model remembers of its data; empty if it was trained from Python."""
     facts = flow.facts.get("data")
     return facts if isinstance(facts, dict) else {}
@@ -60,7 +77,7 @@ def default_source(flow: Flow) -> str | None:
     return str(facts["name"]) if facts.get("built_in") and "name" in facts else None
 
 
-def _reading_of(flow: Flow) -> DataConfig:
+def _reading_of(flow: Model) -> DataConfig:
     """How training read its data.
 
     Raises:
@@ -110,3 +127,30 @@ def read(flow: Flow, source: str, split: Split, missing: Missing = "raise") -> A
         if "split is empty" in str(error):
             raise InputError(f"{error} Take all of them with --split all.") from None
         raise
+
+
+def read_labelled(model: Model, source: str, split: Split) -> tuple[Array, Array]:
+    """Events ``(N, *shape)`` and labels ``(N,)`` for a classifier, as ``read`` reads events.
+
+    Raises:
+        InputError: the source cannot be read, does not fit the model, or has no labels.
+    """
+    dataset = open_data(source, **_reading_of(model).arguments())
+    if dataset.shape != model.shape:
+        raise InputError(
+            f"{model.name} cannot classify {dataset.name}, whose events have shape {dataset.shape}."
+        )
+    if not dataset.labels:
+        raise InputError(
+            f"{dataset.name} has no labels to compare with. They come from a folder a class, or "
+            f"from a column named label."
+        )
+    names = [name for name in dataset.splits() if split is Split.all or name == split.value]
+    events = np.concatenate([dataset.splits()[name] for name in names])
+    if not len(events):
+        raise InputError(
+            f"the {split.value} split is empty; the source has too few events. Take all of them "
+            f"with --split all."
+        )
+    labels = [dataset.labels[name] for name in names if name in dataset.labels]
+    return events, np.concatenate(labels)

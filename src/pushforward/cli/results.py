@@ -12,7 +12,7 @@ import numpy as np
 from .. import __version__
 from ..data import Dataset
 from ..files import write_text
-from ..jobs import Evaluation, evaluate
+from ..jobs import Classification, Evaluation, SampleDistance, measure
 from ..jobs.environment import environment, peak_memory
 from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
@@ -25,7 +25,7 @@ from .pages import write_pages
 from .prepare import Prepared, located
 from .yaml_text import dump_yaml
 
-__all__ = ["announce", "conclude", "learn", "loss_error", "write_settings"]
+__all__ = ["announce", "conclude", "learn", "write_settings"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -93,7 +93,7 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     memory = peak_memory()  # before anything is measured, which may take more
     saved = load(best, device=str(record.settings.get("device") or "cpu"))
     split, events = _held_out(dataset)
-    result = evaluate(saved, events)
+    result = measure(saved, events, (dataset.labels or {}).get(split) if saved.labels else None)
     saved.facts["metrics"] = {
         **saved.facts.get("metrics", {}),
         "steps": record.steps,  # fit wrote these with its last best weights
@@ -101,9 +101,11 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
         "stopped": record.stopped,
         "peak_memory": memory,
         split: result.loss,
-        f"{split}_error": loss_error(result),
+        f"{split}_error": result.loss_error,
         f"{split}_events": result.events,
     }
+    if isinstance(result, Classification):
+        saved.facts["metrics"][f"{split}_error_rate"] = result.error
     if record.events:
         saved.facts["events"] = list(record.events)
     saved.save(best)
@@ -112,28 +114,17 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     if not quiet:
         say()
     _print_loss(split, result)
-    if not math.isfinite(result.loss) or (quiet and result.loss < 0):  # else fit has said it
+    unsaid = quiet and result.loss < 0  # else fit has said it
+    if not math.isfinite(result.loss) or unsaid or not isinstance(result, Evaluation):
         paragraphs(result.sentences)
     say()
-    pairs(
-        {
-            "folder": folder,
-            "model": best,
-            "report": folder / "report.html",
-            "samples": folder / "samples.png",
-            "settings": folder / "config.yaml",
-        }
-    )
+    left = {"folder": folder, "model": best, "report": folder / "report.html"}
+    if "sample" not in saved.refuses:
+        left["samples"] = folder / "samples.png"
+    pairs({**left, "settings": folder / "config.yaml"})
 
 
 # Measures --------------------------------------------------------------------------------------
-
-
-def loss_error(evaluation: Evaluation) -> float | None:
-    """The standard error of the loss in its unit; None where there is none."""
-    if evaluation.bits_per_dim is not None:
-        return evaluation.bits_per_dim_error
-    return evaluation.log_prob_error
 
 
 def _held_out(dataset: Dataset) -> tuple[str, Array]:
@@ -143,12 +134,16 @@ def _held_out(dataset: Dataset) -> tuple[str, Array]:
     return name, splits[name]
 
 
-def _print_loss(name: str, result: Evaluation) -> None:
-    error = loss_error(result)
+def _print_loss(name: str, result: Evaluation | Classification | SampleDistance) -> None:
+    error = result.loss_error
     row = [
         name,
         f"{result.loss:.4f} {result.unit}",
         "-" if error is None else f"{number(error, 2)} {result.unit}",
         f"{result.events:,}",
     ]
-    table(["", "loss", "standard error", "events"], [row])
+    heads = ["", "loss", "standard error", "events"]
+    if isinstance(result, Classification):
+        heads.append("wrong")
+        row.append(f"{100 * result.error:.2f} %")
+    table(heads, [row])

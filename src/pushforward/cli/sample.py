@@ -61,7 +61,7 @@ def sample(
     for option, value, least in (("-n", n, 1), ("--columns", columns, 1), ("--seed", seed, 0)):
         if value is not None and not least <= value < 2**63:
             raise InputError(f"{option} takes a whole number from {least}; got {value}.")
-    flow = open_model(model, device)
+    flow = open_model(model, device, needs="sample")
     kind = _kind_of(out, images=len(flow.shape) == 3)
     if columns is not None and kind != "grid":
         raise InputError(

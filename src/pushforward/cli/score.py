@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +54,7 @@ def score(
 
     if out is not None:
         check_suffix(out, [".parquet", ".csv"])
-    flow = open_model(model, device)
+    flow = open_model(model, device, needs="log_prob")
     if bits and flow.levels is None:
         raise InputError(
             f"--bits is for models of integers; {model} is a density of real numbers, in nats."
@@ -219,22 +220,23 @@ def encode(
     from .writers import check_suffix, npy_writer, table_writer
 
     suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
-    flow = open_model(model, device)
+    flow = open_model(model, device, needs="encode")
     x = read(flow, data, split, missing="keep")
     lacking = _count_lacking(x, data)
+    size = math.prod(flow.latent_shape)
     if suffix == ".npy":
         with npy_writer(out, (len(x), *flow.latent_shape)) as write:
             for z in _latents(flow, x):
                 write(z.filled(float("nan")))
     else:
         files, row = _files(data, split, len(x)), 0
-        names = [f"z{i}" for i in range(flow.dims)]
+        names = [f"z{i}" for i in range(size)]
         with table_writer(out, names if files is None else ["file", *names]) as append:
             for z in _latents(flow, x):
                 columns = list(z.reshape(len(z), -1).T)
                 append(columns if files is None else [files[row : row + len(z)], *columns])
                 row += len(z)
-    say(f"{len(x) - lacking:,} latents of {flow.dims:,} numbers written to {out}")
+    say(f"{len(x) - lacking:,} latents of {size:,} numbers written to {out}")
     if lacking:
         say(f"{_lacking_rows(lacking)} no latent")
 
@@ -269,6 +271,9 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on data, with its unit and standard error.
 
+    Models without a density have another measure: a classifier cross-entropy and error rate on the
+    labels of the data, a GAN the distance between samples and data.
+
     Example: pushforward eval runs/digits
 
     Example: pushforward eval runs/table other.csv --split all
@@ -278,9 +283,9 @@ def evaluate(
     By default on the test part: the split is the one of training, as long as DATA is the source
     that the model learned from. Without DATA, the built-in set that it learned.
     """
-    from ..jobs import evaluate as measure
+    from ..jobs import measure
     from .output import paragraphs, write_json
-    from .reading import default_source, open_model, read
+    from .reading import default_source, open_model, read, read_labelled
 
     flow = open_model(model, device)
     source = data or default_source(flow)
@@ -289,7 +294,10 @@ def evaluate(
             f"{model} did not learn a built-in set, so say what to evaluate it on: "
             f"pushforward eval {model} DATA."
         )
-    result = measure(flow, read(flow, source, split), samples=samples)
+    if flow.labels:
+        result = measure(flow, *read_labelled(flow, source, split))
+    else:
+        result = measure(flow, read(flow, source, split), samples=samples)
     content = {"model": str(model), "data": source, "split": split.value, **result.to_dict()}
     if json_file is None or not write_json(json_file, content):
         part = "all" if split is Split.all else f"the {split.value} part"

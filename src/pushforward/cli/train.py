@@ -36,6 +36,7 @@ def train(
     batch_size: o.BatchSize = None,
     accumulate: o.Accumulate = None,
     optimiser: o.Optimiser = None,
+    momentum: o.Momentum = None,
     lr: o.Lr = None,
     warmup: o.Warmup = None,
     schedule: o.Schedule = None,

@@ -140,7 +140,11 @@ Accumulate = Annotated[
 ]
 Optimiser = Annotated[
     str | None,
-    _option(OPTIMISATION, metavar="NAME", help="adam, adamw or adamax.", default="adamw"),
+    _option(OPTIMISATION, metavar="NAME", help="adam, adamw, adamax or sgd.", default="adamw"),
+]
+Momentum = Annotated[
+    float | None,
+    _option(OPTIMISATION, help="Of sgd, and the first beta of the others.", default="0.9"),
 ]
 Lr = Annotated[
     float | None, _option(OPTIMISATION, help="Learning rate after the warm-up.", default="0.004")
@@ -153,7 +157,8 @@ Schedule = Annotated[
     _option(
         OPTIMISATION,
         metavar="NAME",
-        help="constant, linear, cosine, or plateau: falls by half when validation stalls.",
+        help="constant, linear, cosine, steps (a tenth after 1/2 and after 3/4 of the budget), or "
+        "plateau: falls by half when validation stalls.",
         default="cosine",
     ),
 ]

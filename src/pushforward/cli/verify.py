@@ -39,7 +39,7 @@ def verify(
     from .output import show, write_json
     from .reading import default_source, open_model, read
 
-    flow = open_model(model, device)
+    flow = open_model(model, device, needs="verify")
     source = data or default_source(flow)
     x = None if source is None else read(flow, source, split)
     found = check(flow, x)
@@ -58,6 +58,7 @@ def info(
 
     Example: pushforward info runs/digits
     """
+    from ..flow import Flow
     from ..storage import model_folder
     from .layers import layer_tree
     from .output import pairs, say
@@ -74,7 +75,7 @@ def info(
         if isinstance(facts, dict):
             say(f"\n{name}")
             pairs({f"  {key}": _text(value) for key, value in facts.items()})
-    say("\nlayers, from data to latent")
+    say("\nlayers, from data to latent" if isinstance(flow, Flow) else "\nnetworks")
     for line in tree:
         say(f"  {line}")
 
@@ -86,6 +87,7 @@ def _content(flow: Flow, saved: dict[str, Any], model: Path, tree: list[str]) ->
         "shape": list(flow.shape),
         "levels": flow.levels,
         "unit": flow.unit,
+        "density": flow.density,
         "exact": flow.exact,
         "context": flow.context,
         "parameters": sum(p.numel() for p in flow.parameters()),
@@ -102,11 +104,13 @@ def _content(flow: Flow, saved: dict[str, Any], model: Path, tree: list[str]) ->
 def _lines(flow: Flow, saved: dict[str, Any], model: Path) -> dict[str, str]:
     from .output import shape_text
 
-    values = "real numbers; log_prob is a log-density in nats"
-    if flow.levels is not None:
-        values = f"integers 0 to {flow.levels - 1}; losses are in bits/dim"
-    if not flow.exact:
-        values += ", one draw of a bound"
+    values = "real numbers" if flow.levels is None else f"integers 0 to {flow.levels - 1}"
+    if flow.density == "none":
+        values += f"; no density, losses are in {flow.unit}"
+    else:
+        nats = flow.levels is None
+        values += "; log_prob is a log-density in nats" if nats else "; losses are in bits/dim"
+        values += "" if flow.exact else ", one draw of a bound"
     lines = {
         "folder": str(model),
         "family": saved["family"],

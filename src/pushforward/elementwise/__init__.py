@@ -2,5 +2,19 @@
 
 from .affine import Additive, Affine, Law, Multiplicative
 from .bounds import LearnedTanh, SoftClamp
+from .mixture import LogisticMixture, NormalMixture
+from .sigmoid_scale import SigmoidScale
+from .spline import RationalQuadratic
 
-__all__ = ["Additive", "Affine", "Law", "LearnedTanh", "Multiplicative", "SoftClamp"]
+__all__ = [
+    "Additive",
+    "Affine",
+    "Law",
+    "LearnedTanh",
+    "LogisticMixture",
+    "Multiplicative",
+    "NormalMixture",
+    "RationalQuadratic",
+    "SigmoidScale",
+    "SoftClamp",
+]

@@ -64,6 +64,11 @@ class Evaluation:
         return -self.log_prob if self.bits_per_dim is None else self.bits_per_dim
 
     @property
+    def loss_error(self) -> float | None:
+        """The standard error of the loss, in ``unit``; None where there is none."""
+        return self.log_prob_error if self.bits_per_dim is None else self.bits_per_dim_error
+
+    @property
     def sentences(self) -> str:
         """What the numbers mean, for a reader who meets them for the first time."""
         if not math.isfinite(self.log_prob):
@@ -71,6 +76,7 @@ class Evaluation:
                 f"Event {self.worst_index:,} (the first is 0) is so far from what the model "
                 f"learned that its log_prob is infinite, and so is the mean."
             )
+        draws = "one draw" if self.samples == 1 else f"{self.samples} draws"
         if self.bits_per_dim is None:
             said = "Nats per event, in the units of the data: compare only on the same data."
             if self.log_prob > 0:
@@ -78,11 +84,12 @@ class Evaluation:
                     " The negative log-likelihood is below 0, which is fine: a density, unlike a "
                     "probability, may exceed 1."
                 )
+            if not self.exact:
+                said += f" A lower bound, from {draws} of noise per event."
             return said
-        draws = "one draw" if self.samples == 1 else f"{self.samples} draws"
         said = "Bits per number that lossless coding by this flow needs: fewer is better."
         if not self.exact:
-            said += f" An upper bound, from {draws} of dequantisation noise per event."
+            said += f" An upper bound, from {draws} of noise per event."
         return said
 
     def to_dict(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def inpaint(
     else:
         begun = torch.where(seen, given.to(x.device), torch.as_tensor(start))
         hidden = _relaxed(flow, _events(flow, begun, "start").to(flow.device))
-    limit = math.inf if largest is None else largest * (most - least)
+    limit = (math.inf if largest is None else largest) * (most - least)
     state = torch.where(seen, observed, hidden.clamp(least, most))
     best, most_probable = state, torch.full((len(state),), -math.inf, device=flow.device)
     with flow.evaluating():
@@ -160,7 +160,7 @@ def _draw(like: Tensor, low: Tensor, high: Tensor, generator: torch.Generator) -
 
 
 def _check(
-    flow: Flow, steps: int, rate: float, delay: float, largest: float | None, keep: str
+    flow: Any, steps: int, rate: float, delay: float, largest: float | None, keep: str
 ) -> None:
     if not isinstance(flow, Flow):
         kind = getattr(flow, "name", type(flow).__name__)

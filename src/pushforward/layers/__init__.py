@@ -1,8 +1,10 @@
 """Invertible layers: each maps data to latent and back, with its log-determinant."""
 
 from ..moments import has_batch_norms, sharing_statistics
+from .autoregressive import Autoregressive
 from .coupling import Conditioner, Coupling, conditioners_in
 from .dequantize import Dequantize
+from .flatten import Flatten
 from .layer import Chain, Inverted, Layer, Shape
 from .linear import Conv1x1, Flip, LULinear, Permutation, Rotation
 from .masks import (
@@ -14,17 +16,26 @@ from .masks import (
 from .multiscale import Multiscale
 from .noisy import Noisy
 from .norm import ActNorm, FlowBatchNorm
+from .planar import Planar
+from .radial import Radial
 from .recalibration import recalibrate
+from .rescale import Rescale
 from .reshape import OrderedSqueeze, Squeeze
+from .scaling import Scaling
+from .sylvester import Sylvester
 from .transform import Logit, Standardize
+from .variational_dequantize import VariationalDequantize
+from .whitening import Whiten
 
 __all__ = [
     "ActNorm",
+    "Autoregressive",
     "Chain",
     "Conditioner",
     "Conv1x1",
     "Coupling",
     "Dequantize",
+    "Flatten",
     "Flip",
     "FlowBatchNorm",
     "Inverted",
@@ -35,10 +46,17 @@ __all__ = [
     "Noisy",
     "OrderedSqueeze",
     "Permutation",
+    "Planar",
+    "Radial",
+    "Rescale",
     "Rotation",
+    "Scaling",
     "Shape",
     "Squeeze",
     "Standardize",
+    "Sylvester",
+    "VariationalDequantize",
+    "Whiten",
     "alternating_mask",
     "channel_mask",
     "checkerboard_mask",

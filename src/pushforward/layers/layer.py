@@ -32,6 +32,8 @@ class Layer(nn.Module):
     ``exact`` is False where ``log_det`` is one draw of a lower bound (dequantisation);
     ``reads_data`` is True where ``initialise`` sets something.
 
+    ``wants_events`` says of how many events it would read that well; 0: any few will do.
+
     ``reversible`` says that ``inverse`` restores an input cheaply and to the last digits or so:
     with ``memory="constant"`` the input is then not kept for the way back. ``notes`` is True where
     ``track`` notes something, for which ``inverse`` has no use.
@@ -39,6 +41,7 @@ class Layer(nn.Module):
 
     exact: bool = True
     reads_data: bool = False
+    wants_events: int = 0
     reversible: bool = True
     notes: bool = False
 

@@ -74,7 +74,7 @@ def content_noise(
         position = _mix((place ^ seed) * _GOLDEN)
     hashed = _mix(key[:, None] + position)
     noise = (_shift(hashed, 64 - bits).to(dtype) + 0.5) * 2.0**-bits
-    return noise.reshape(x.shape if shape is None else (len(x), *shape))
+    return noise.reshape(x.shape if shape is None else (x.shape[0], *shape))
 
 
 def _integers(x: Tensor) -> Tensor:

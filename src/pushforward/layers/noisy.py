@@ -22,6 +22,7 @@ class Noisy(Layer):
 
     Attributes:
         levels: the number of integer levels of the data that it takes; None for real numbers.
+        restores: whether ``inverse`` gives the very event back, as that of dequantisation does.
 
     Source: Burda et al. 2016 (the bound); Nielsen et al. 2020 (such layers in a flow).
     """
@@ -29,6 +30,7 @@ class Noisy(Layer):
     exact = False
     reversible = False
     levels: int | None = None
+    restores: bool = True
     seed: Tensor
     passes: Tensor
     anchor: Tensor
@@ -61,6 +63,7 @@ class Noisy(Layer):
             seed = -(seed + self.passes)  # below 0, where no evaluation looks
         if bits is None:
             bits = 44 if self.dtype == torch.float64 else 21
+        x = x if self.levels is None else x.to(torch.int64)  # 3 and 3.0 are the same pixel
         return content_noise(x, seed, bits, self.dtype, shape)
 
     def normal(self, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,6 @@ class Preset:
     """Its configuration: what can be set."""
     about: str
     settings: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     recommend: Callable[[Any], Recommendation] | None = None
     """From a data set to settings to begin with, where they depend on it."""

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ..bases import Base, Logistic, StandardNormal
-from ..elementwise import Additive, Affine, Law, Multiplicative, SoftClamp
+from ..elementwise import Law
 from ..errors import InputError
 from ..flow import Flow
 from ..layers import (
@@ -34,10 +34,12 @@ from ..layers import (
     Rotation,
     Shape,
     Standardize,
+    VariationalDequantize,
 )
 from ..layers.masks import as_mask
 from ..nets import MLP, ConvNet
 from .family import Family, Preset
+from .laws import LawName, make_law
 from .recommend import recommend
 from .settings import checked, event_shape, settings
 
@@ -54,7 +56,8 @@ class RealNVPConfig:
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
     context: int = Field(default=0, ge=0)
-    law: Literal["affine", "additive", "multiplicative"] = "affine"
+    law: LawName = "affine"
+    """``spline`` and ``mixture`` bend each number, the others shift or scale it."""
     couplings: int | None = Field(default=None, ge=1)
     """Couplings in all (rows, 8) or per scale (images, 8)."""
     scales: int | None = Field(default=None, ge=0)
@@ -67,11 +70,19 @@ class RealNVPConfig:
     dropout: float = Field(default=0.0, ge=0, lt=1)
     clamp: float | None = Field(default=None, gt=0)
     """Bound of a coupling's log-scale: 2 for rows, 3.5 for images."""
+    bins: int = Field(default=8, ge=1, le=500)
+    """Of the spline law."""
+    tail: float = Field(default=3.0, gt=0)
+    """The spline law bends numbers between -tail and tail."""
+    components: int = Field(default=8, ge=1)
+    """Of the mixture law."""
     norm: Literal["actnorm", "batch", "none"] = "actnorm"
     mixing: Literal["permutation", "rotation", "lu", "none"] | None = None
     """Between couplings: rows are permuted; the channels of images meet in a 1x1 convolution."""
     alpha: float | None = Field(default=None, gt=0, lt=0.5)
     """Squash before the logit; None lets the data choose when training begins."""
+    dequantization: Literal["uniform", "variational"] = "uniform"
+    """Noise within the cells of integers: uniform, or shaped by a small flow of its own."""
     base: Literal["normal", "logistic"] = "normal"
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights and of fixed permutations."""
@@ -93,7 +104,8 @@ def RealNVP(
         levels: integer levels: 256 for images and none for rows unless given; None for images
             of real numbers.
         **options: any field of ``RealNVPConfig``: context, law, couplings, scales, width, depth,
-            activation, dropout, clamp, norm, mixing, alpha, base, seed.
+            activation, dropout, clamp, bins, tail, components, norm, mixing, alpha,
+            dequantization, base, seed.
 
     Raises:
         InputError: an unknown or impossible option; says which and why.
@@ -133,15 +145,20 @@ def build_realnvp(config: RealNVPConfig) -> Flow:
 def _front(config: RealNVPConfig) -> list[Layer]:
     """From the data to real numbers of moderate size."""
     if config.levels is not None:
-        return [Dequantize(config.levels), Logit(config.alpha, config.levels)]
+        uniform = config.dequantization == "uniform"
+        noise = Dequantize if uniform else partial(VariationalDequantize, config.shape)
+        return [noise(config.levels), Logit(config.alpha, config.levels)]
     return [Standardize(config.shape)]
 
 
 def _law(config: RealNVPConfig) -> Law:
-    if config.law == "additive":
-        return Additive()
-    clamp = config.clamp or (2.0 if len(config.shape) == 1 else 3.5)
-    return (Affine if config.law == "affine" else Multiplicative)(SoftClamp(clamp))
+    return make_law(
+        config.law,
+        clamp=config.clamp or (2.0 if len(config.shape) == 1 else 3.5),
+        bins=config.bins,
+        tail=config.tail,
+        components=config.components,
+    )
 
 
 def _norm(config: RealNVPConfig, shape: Shape) -> list[Layer]:

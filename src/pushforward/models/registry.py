@@ -8,15 +8,44 @@ from typing import Any
 
 from ..errors import InputError
 from ..model import Model
-from . import realnvp, realnvp_paper
+from . import (
+    course,
+    flowpp,
+    gan,
+    glow,
+    gmm,
+    irevnet,
+    jet,
+    maf,
+    nice,
+    nsf,
+    planar,
+    realnvp,
+    realnvp_paper,
+    revnet,
+    vae,
+)
 from .family import Family, Preset
 from .settings import checked
 
 __all__ = ["FAMILIES", "PRESETS", "create", "list_models", "rebuild"]
 
 _MODULES = (
+    course,
+    flowpp,
+    gan,
+    glow,
+    gmm,
+    irevnet,
+    jet,
+    maf,
+    nice,
+    nsf,
+    planar,
     realnvp,
     realnvp_paper,
+    revnet,
+    vae,
 )
 """Where families are defined: each module has its FAMILIES and its PRESETS."""
 
@@ -50,7 +79,7 @@ def create(name: str, **options: Any) -> Any:
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(PRESETS)}."
+        hint = f"did you mean {' or '.join(near)}?" if near else "list_models() has all names."
         raise InputError(f"there is no model named {name!r}; {hint}")
     merged = {**PRESETS[name].settings, **options}
     if "shape" not in merged:

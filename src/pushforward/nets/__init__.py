@@ -3,7 +3,22 @@
 from .activations import ACTIVATIONS
 from .constant import Constant
 from .convnet import ConvNet
+from .gated import GatedConvNet
+from .glownet import GlowNet, ZeroConv
+from .made import MADE
 from .mlp import MLP
 from .resnet import ResNet
+from .vit import ViT
 
-__all__ = ["ACTIVATIONS", "MLP", "Constant", "ConvNet", "ResNet"]
+__all__ = [
+    "ACTIVATIONS",
+    "MADE",
+    "MLP",
+    "Constant",
+    "ConvNet",
+    "GatedConvNet",
+    "GlowNet",
+    "ResNet",
+    "ViT",
+    "ZeroConv",
+]

@@ -44,6 +44,18 @@ class WeightAverage:
         finally:
             self._write(own)
 
+    def state(self) -> dict[str, Tensor]:
+        """The average and its age, by name."""
+        values = {str(i): value for i, value in enumerate(self.average)}
+        return {**values, "steps": torch.tensor(self.steps)}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to what ``state`` gave."""
+        self.steps = int(state["steps"])
+        for i, value in enumerate(self.average):
+            value.copy_(state[str(i)])
+
     @torch.no_grad()
     def _write(self, values: list[Tensor]) -> None:
         for parameter, value in zip(self.weights, values, strict=True):

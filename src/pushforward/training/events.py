@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_context, check_events
+from ..checks import check_context, check_events, check_labels
 from ..data import Dataset, open_data
 from ..data.mapped import read_events
 from ..errors import InputError
-from ..flow import Flow
+from ..model import Model
 from .streaming import Stream, is_stream
 
 __all__ = ["Events", "training_events"]
 
 
 class Events:
-    """Events with a context beside them or without, in memory or memory-mapped."""
+    """Events with a context (or labels) beside them or without, in memory or memory-mapped."""
 
     def __init__(self, x: Tensor | np.ndarray, context: Tensor | None = None) -> None:
         self.x, self.context = x, context
@@ -35,14 +35,15 @@ class Events:
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The events at these positions."""
-        context = None if self.context is None else self.context[index]
+        return self.read(index), None if self.context is None else self.context[index]
+
+    def read(self, index: Tensor) -> Tensor:
+        """The same without what lies beside them."""
         if isinstance(self.x, Tensor):
-            return self.x[index], context
+            return self.x[index]
         values = read_events(self.x, index.numpy())
         # torch computes little on unsigned 16-bit integers
-        return torch.from_numpy(
-            values.astype(np.int32) if values.dtype == "u2" else values
-        ), context
+        return torch.from_numpy(values.astype(np.int32) if values.dtype == "u2" else values)
 
     def all(self) -> tuple[Tensor, Tensor | None]:
         """Every event, in memory."""
@@ -69,7 +70,7 @@ class Events:
         return digest.hexdigest()[:16]
 
 
-def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events | Stream, Events]:
+def training_events(flow: Model, data: Any, context: Any) -> tuple[Events | Stream, Events]:
     """Training and validation events.
 
     Files bring or get a test part, which stays untouched; of an array a tenth is held out for
@@ -80,6 +81,11 @@ def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events | Strea
         InputError: the data are not what the flow is over.
     """
     if is_stream(data):
+        if flow.labels:
+            raise InputError(
+                f"{flow.name} learns labels, which it takes from a data set or beside an array, "
+                f"not from a stream: fit(model, x, context=labels)."
+            )
         if context is not None:
             raise InputError("a stream brings its context itself: let it give pairs (x, context).")
         stream = Stream(flow, data)
@@ -90,7 +96,7 @@ def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events | Strea
         is_file = isinstance(data, str) or hasattr(data, "__fspath__")
         fractions = (0.1, 0.1) if is_file else (0.1, 0.0)
         if context is not None or flow.context:
-            return _conditional(flow, data, context)
+            return _beside(flow, data, context)
         # An array may be integers in any clothing; a file knows its own levels.
         dataset = open_data(data, fractions=fractions, levels=None if is_file else flow.levels)
     if flow.context:
@@ -110,22 +116,42 @@ def training_events(flow: Flow, data: Any, context: Any) -> tuple[Events | Strea
         )
     if len(dataset.train) == 0:
         raise InputError(f"{dataset.name} has no training events.")
-    held_out = dataset.validation if len(dataset.validation) else dataset.train
-    return _checked(flow, dataset.train, None), _checked(flow, held_out, None)
+    held_out = "validation" if len(dataset.validation) else "train"
+    splits, labels = dataset.splits(), _labels_of(flow, dataset)
+    train, validation = (
+        _checked(flow, splits[name], labels.get(name)) for name in ("train", held_out)
+    )
+    return train, validation
 
 
-def _conditional(flow: Flow, data: Any, context: Any) -> tuple[Events, Events]:
+def _labels_of(flow: Model, dataset: Dataset) -> dict[str, Any]:
+    """The labels of each split for a model that learns them; none for others."""
+    if not flow.labels:
+        return {}
+    if not dataset.labels:
+        raise InputError(
+            f"{flow.name} learns labels, but {dataset.name} has none. Labels come from a folder a "
+            f"class, a column named label, or fit(model, x, context=labels)."
+        )
+    return dataset.labels
+
+
+def _beside(flow: Model, data: Any, context: Any) -> tuple[Events, Events]:
     both = _checked(flow, data, context)
     order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0))
     held_out = max(1, len(both) // 10)
     if len(both) < 2:
-        raise InputError(f"fit needs at least 2 events beside a context; got {len(both)}.")
+        what = "labels" if flow.labels else "a context"
+        raise InputError(f"fit needs at least 2 events beside {what}; got {len(both)}.")
     return Events(*both.take(order[held_out:])), Events(*both.take(order[:held_out]))
 
 
-def _checked(flow: Flow, x: Any, context: Any) -> Events:
-    if isinstance(x, np.memmap) and context is None:  # checked when it was written
-        return Events(x)
+def _checked(flow: Model, x: Any, context: Any) -> Events:
+    if flow.labels:
+        context = check_labels(context, name=flow.name, classes=flow.labels, rows=len(x))
+    if isinstance(x, np.memmap) and (context is None or flow.labels):  # checked when written
+        return Events(x, context)
     x = check_events(x, name=flow.name, shape=flow.shape, levels=flow.levels)
-    context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
+    if not flow.labels:
+        context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
     return Events(x, context)

@@ -99,9 +99,7 @@ class Feed:
         if isinstance(self.events, Stream):
             x, context = self.events.batch(step * self.batch_size, self.batch_size)
         else:
-            assert self.order is not None
-            index = self.order.batch(step)
-            x, context = self._read(step) if self.events.on_disk else self.events.take(index)
+            index, x, context = self._take(step)
         config = self.config
         if len(x) and (config.shift or config.flip or config.crop):
             generator = torch.Generator().manual_seed(seed_of(config.seed, step, 1))
@@ -110,15 +108,24 @@ class Feed:
             x = x.pin_memory().to(self.device, non_blocking=True)
         return Batch(x, context, index)
 
-    def _read(self, step: int) -> tuple[Tensor, None]:
-        """From disk, by whole windows, of which a batch or many are made."""
+    def _take(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The positions of a step's events, the events, and what lies beside them."""
         assert self.order is not None
         assert isinstance(self.events, Events)
-        parts = []
-        for window, which in self.order.pieces(step):
+        pieces = self.order.pieces(step)
+        index = _joined([window.events[window.mix[which]] for window, which in pieces])
+        if not self.events.on_disk:
+            return index, *self.events.take(index)
+        parts = []  # from disk by whole windows, of which a batch or many are made
+        for window, which in pieces:
             held = next((x for known, x in self._windows if known is window), None)
             if held is None:
-                held = self.events.take(window.events)[0]
+                held = self.events.read(window.events)
                 self._windows = [*self._windows[-1:], (window, held)]
             parts.append(held[window.mix[which]])
-        return parts[0] if len(parts) == 1 else torch.cat(parts), None
+        beside = self.events.context
+        return index, _joined(parts), None if beside is None else beside[index]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..flow import Flow
+from ..model import Model
 from .feed import Batch
 
 __all__ = ["Guard", "culprit", "named", "times"]
@@ -45,7 +45,7 @@ class Guard:
         return None
 
 
-def culprit(flow: Flow, batch: Batch) -> tuple[str, list[int]]:
+def culprit(flow: Model, batch: Batch) -> tuple[str, list[int]]:
     """Where numbers stop being finite: in words, and the events of the batch that do it.
 
     The batch goes through the flow once more, in evaluation mode. If all is finite there, the
@@ -55,8 +55,8 @@ def culprit(flow: Flow, batch: Batch) -> tuple[str, list[int]]:
     where = None
     with torch.no_grad(), flow.evaluating():
         if len(batch):
-            log_prob = flow.log_prob(batch.x, batch.context, check=False)
-            bad = (~torch.isfinite(log_prob)).nonzero().flatten().tolist()
+            objective = flow.objective(batch.x, batch.context)
+            bad = (~torch.isfinite(objective)).nonzero().flatten().tolist()
             events = bad if batch.index is None else batch.index[bad].tolist()
             where = flow.first_unsound_layer(batch.x, batch.context) if bad else None
     if where is not None:

@@ -15,7 +15,7 @@ from ..files import write_text, writing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Run", "best_of", "loss_window", "read_metrics"]
+__all__ = ["Run", "best_of", "loss_label", "loss_window", "read_metrics"]
 
 Record = dict[str, float]
 
@@ -27,7 +27,8 @@ class Run:
     Attributes:
         unit: of every loss here: ``bits/dim``, or ``nats`` per event.
         records: one dictionary per validation: step, epoch, seconds, train (mean since the last
-            one), validation, lr, items_per_second.
+            one), validation, lr, items_per_second; of a classifier also error; of a GAN, in place
+            of train, discriminator (its loss in nats).
         best: the record whose weights the flow holds now.
         steps: how many were taken, which may be more than the last record tells.
         stopped: why training ended: ``interrupted`` and ``terminated`` are for signals.
@@ -62,7 +63,8 @@ class Run:
         steps = [record["step"] for record in self.records]
         train = [record.get("train", math.nan) for record in self.records]
         style: dict[str, Any] = {"marker": "o", "markersize": 4} if len(steps) < 3 else {}
-        axes.plot(steps, train, label="training", color="0.6", **style)
+        if any(math.isfinite(loss) for loss in train):
+            axes.plot(steps, train, label="training", color="0.6", **style)
         validation = [record["validation"] for record in self.records]
         axes.plot(steps, validation, label="validation", color="C0", **style)
         if self.best:
@@ -71,7 +73,7 @@ class Run:
         window = loss_window(self.records)
         if window is not None:
             axes.set_ylim(*window)
-        axes.set(xlabel="step", ylabel=f"negative log-likelihood ({self.unit})")
+        axes.set(xlabel="step", ylabel=loss_label(self.unit))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
@@ -80,6 +82,12 @@ class Run:
             with writing(path) as temporary:
                 figure.savefig(temporary, dpi=120)
         return axes
+
+
+def loss_label(unit: str) -> str:
+    """What a loss in this unit is: ``negative log-likelihood (nats)``."""
+    names = {"nats/label": "cross-entropy", "sliced Wasserstein": "distance of samples"}
+    return f"{names.get(unit, 'negative log-likelihood')} ({unit})"
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[Record]:

@@ -20,7 +20,7 @@ from .order import seed_of
 from .ranks import Ranks
 from .settings import FitConfig
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "reseed", "take_apart"]
 
 
 class _Objective(nn.Module):
@@ -36,11 +36,14 @@ class _Objective(nn.Module):
 
 
 class Learner:
-    """Everything that a training step changes.
+    """Everything that a training step changes, of a model with one objective.
 
     All that is random in a step (dequantisation, dropout) is drawn by seeds of its own, so that
     a step depends on the weights and its number alone.
     """
+
+    loss_name = "train"
+    """What the loss of a step is called in the records of a run."""
 
     def __init__(self, flow: Model, config: FitConfig, ranks: Ranks) -> None:
         self.flow, self.config, self.ranks = flow, config, ranks
@@ -66,7 +69,7 @@ class Learner:
         Returns:
             this rank's share of the loss, in its unit, and the norm of the common gradient.
         """
-        self._reseed(step)
+        reseed(self.flow, self.config.seed, step, self.ranks.rank)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64)
         mine = batch.part(self.ranks.part(len(batch)))
@@ -103,14 +106,6 @@ class Learner:
         for i in range(count):
             yield batch.part(slice(i * n // count, (i + 1) * n // count))
 
-    def _reseed(self, step: int) -> None:
-        """Let dropout draw what belongs to this step."""
-        seed = seed_of(self.config.seed, step, self.ranks.rank, 2)
-        # torch.manual_seed seeds every device there may be, which takes longer than a small step
-        torch.default_generator.manual_seed(seed)
-        if self.flow.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-
     # State -----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
@@ -119,20 +114,32 @@ class Learner:
         remembered = optimiser_state(self.optimiser)
         state |= {f"optimiser.{key}": value for key, value in remembered.items()}
         if self.average is not None:
-            state |= {f"average.{i}": value for i, value in enumerate(self.average.average)}
-            state["average.steps"] = torch.tensor(self.average.steps)
+            state |= {f"average.{key}": value for key, value in self.average.state().items()}
         return {key: value.detach().clone() for key, value in state.items()}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go back to what ``state`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"flow": {}, "optimiser": {}, "average": {}}
-        for key, value in state.items():
-            part, name = key.split(".", 1)
-            parts[part][name] = value
+        parts = take_apart(state)
         self.flow.load_state_dict(parts["flow"])
-        restore_optimiser(self.optimiser, parts["optimiser"])
+        restore_optimiser(self.optimiser, parts.get("optimiser", {}))
         if self.average is not None:
-            self.average.steps = int(parts["average"].pop("steps"))
-            for i, value in enumerate(self.average.average):
-                value.copy_(parts["average"][str(i)])
+            self.average.restore(parts["average"])
+
+
+def reseed(flow: Model, seed: int, step: int, rank: int) -> None:
+    """Let dropout, and all else that torch draws, draw what belongs to this step."""
+    seed = seed_of(seed, step, rank, 2)
+    # torch.manual_seed seeds every device there may be, which takes longer than a small step
+    torch.default_generator.manual_seed(seed)
+    if flow.device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def take_apart(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """From ``part.name`` to the tensors of each part."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, name = key.split(".", 1)
+        parts.setdefault(part, {})[name] = value
+    return parts

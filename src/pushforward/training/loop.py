@@ -14,9 +14,11 @@ from ..checks import usable_device
 from ..errors import InputError
 from ..flow import Flow
 from ..layers import conditioners_in, sharing_statistics
+from ..models.gmm import MixtureFlow
 from ..models.settings import checked
 from ..threads import training_threads
 from .checkpoint import alone_in
+from .em import MixtureFit
 from .events import training_events
 from .feed import Feed
 from .history import Run
@@ -43,6 +45,9 @@ def fit(
     validation loss picks the weights that stay. Ctrl-C and SIGTERM end training cleanly with the
     best so far. A loss or gradient that is not finite sends the run back to its last good state
     with half the learning rate.
+
+    A ``GMM`` is learned by expectation maximisation instead: a step is one iteration of it, and of
+    the options only limits, ``validate_on`` and ``seed`` matter (see em.py).
 
     With a ``folder``, the run can be killed at any moment and goes on with ``resume=True``, on
     the same machine to the very same weights, unless time limits it. Under ``torchrun`` every
@@ -73,7 +78,7 @@ def fit(
         NumericalError: the numbers went wrong more often than ``rewinds`` allows; the best
             weights so far are restored.
     """
-    config = checked(FitConfig, options, "fit")
+    config = checked(FitConfig, {**flow.training_defaults, **options}, "fit")
     if config.compile and config.memory != "store":
         raise InputError(
             f"fit: memory={config.memory!r} takes a step apart, which compile=True cannot follow; "
@@ -89,6 +94,8 @@ def fit(
         train, validation = training_events(flow, data, context)
         held = alone_in(place) if place and ranks.lead else contextlib.nullcontext()
         with held, _surroundings(flow, config, ranks):
+            if isinstance(flow, MixtureFlow):
+                return MixtureFit(flow, train, validation, config, place, progress, resume).run()
             feed = Feed(train, config, flow.device)
             session = Session(flow, config, feed, validation, ranks, place, progress)
             try:

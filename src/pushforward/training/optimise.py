@@ -14,17 +14,20 @@ __all__ = ["Rate", "make_optimiser", "optimiser_state", "restore_optimiser"]
 
 
 def make_optimiser(module: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW or Adamax over all weights that learn; matrices and kernels alone decay."""
+    """Adam, AdamW, Adamax or SGD over all weights that learn; matrices and kernels alone decay."""
     weights = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": 0.0}]
     if config.weight_decay:
         decays = {"params": [p for p in weights if p.ndim >= 2]}
         stays = {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0}
         groups = [{**decays, "weight_decay": config.weight_decay}, stays]
+    betas = config.momentum, 0.999
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     if config.optimiser == "adamax":
-        return torch.optim.Adamax(groups, lr=config.lr)
+        return torch.optim.Adamax(groups, lr=config.lr, betas=betas)
     kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.lr, fused=True)
+    return kind(groups, lr=config.lr, betas=betas, fused=True)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -73,6 +76,8 @@ class Rate:
             fall = 1.0 - spent
         elif self.config.schedule == "cosine":
             fall = 0.5 * (1 + math.cos(math.pi * spent))
+        elif self.config.schedule == "steps":
+            fall = 1.0 if spent < 0.5 else 0.1 if spent < 0.75 else 0.01
         return self.config.lr * rise * fall * self.factor
 
     def halve(self) -> None:

@@ -27,9 +27,18 @@ class Progress:
     """
 
     def __init__(
-        self, shown: bool, unit: str, max_steps: int | None, max_time: float | None
+        self,
+        shown: bool,
+        unit: str,
+        max_steps: int | None,
+        max_time: float | None,
+        *,
+        loss_name: str = "train",
     ) -> None:
         self.shown, self.unit = shown, unit
+        # A training loss of another kind than the validation's goes by its own name.
+        self.loss_name, own = loss_name, loss_name == "train"
+        self.training, self.loss_unit = ("training", unit) if own else (loss_name, "nats")
         self.max_steps, self.max_time = max_steps, max_time
         self.live: Any = None
         self.console: Any = None
@@ -96,9 +105,10 @@ class Progress:
                 self.live.update(line, refresh=True)
             return
         ends = "" if left is None else f"  {clock(left)} left"
+        loss = f"{self.training} {_short(self.loss):>7} {self.loss_unit}"
         self._print(
             f"step {step:>6,}{f'  epoch {epoch:.1f}' if epoch else ''}  {clock(seconds):>7}  "
-            f"training {_short(self.loss):>7} {self.unit}  lr {lr:.0e}  {rate:,.0f}/s{ends}"
+            f"{loss}  lr {lr:.0e}  {rate:,.0f}/s{ends}"
         )
 
     def validated(self, record: dict[str, float], best: dict[str, float]) -> None:
@@ -112,7 +122,7 @@ class Progress:
         speed = record.get("items_per_second")
         self._print(
             f"step {record['step']:>6,}{epoch}  {clock(record['seconds']):>7}  "
-            f"training {_short(record['train']):>7}  "
+            f"{self.training} {_short(record[self.loss_name]):>7}  "
             f"validation {_short(record['validation']):>7} "
             f"{self.unit}, best {_short(best['validation'])}  lr {record['lr']:.0e}"
             f"{'' if speed is None else f'  {speed:,.0f}/s'}{ends}"
@@ -172,13 +182,14 @@ class Progress:
         share = min(1.0, max(by_steps, by_time))
         full = round(share * BAR)
         best = "" if self.best is None else f" (validation {_short(self.best)})"
+        name = "loss" if self.loss_name == "train" else self.training
         parts = [  # how soon a part is dropped, its text, its style; 0 stays
             (4, "━" * full, "cyan"),
             (4, "━" * (BAR - full) + " ", "bright_black"),
             (0, f"{share:4.0%}", "bold"),
             (2, f"  step {step:,}", ""),
             (5, f"  epoch {epoch:.1f}", ""),
-            (0, f"  loss {_short(self.loss)}", "bold"),
+            (0, f"  {name} {_short(self.loss)}", "bold"),
             (1, best, "green"),
             (1, f" {self.unit}", ""),
             (6, f"  lr {lr:.0e}", ""),

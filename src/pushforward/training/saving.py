@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..flow import Flow
+from ..model import Model
 from .checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from .order import seed_of
 
@@ -124,7 +124,7 @@ def _check_same(session: Session, facts: dict[str, Any]) -> None:
         )
 
 
-def _architecture(flow: Flow) -> str:
+def _architecture(flow: Model) -> str:
     shapes = [(key, *value.shape) for key, value in flow.state_dict().items()]
     return f"{seed_of(*str(shapes).encode()):016x}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, NumericalError
-from ..flow import Flow
 from ..layers import conditioners_in
+from ..model import Model
+from .contest import Contest
 from .events import Events
 from .feed import Batch, Feed
 from .guard import Guard, culprit, named, times
@@ -35,6 +37,8 @@ _PROVEN_EVERY = 100
 
 _SIGNALS = ("interrupted", "terminated")
 
+_LEARNERS: dict[str, Callable[..., Learner | Contest]] = {"objective": Learner, "contest": Contest}
+
 
 class Session:
     """What a run knows, and the steps that it takes.
@@ -50,7 +54,7 @@ class Session:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: Model,
         config: FitConfig,
         feed: Feed,
         validation: Events,
@@ -64,7 +68,7 @@ class Session:
         self.held_out = validation.some(config.validate_on or (1_000 if images else 20_000))
         self.every = config.validate_every or min(500, max(100, feed.per_epoch or 500))
         self.max_steps = step_limit(config, feed.per_epoch)
-        self.clip = config.clip or (2.0 if flow.levels is not None else 5.0)
+        self.clip = config.clip or (2.0 if flow.unit == "bits/dim" else 5.0)
         self.rate, self.guard, self.stop = Rate(config), Guard(), StopRequests()
         chosen = {"batch_size": feed.batch_size, "max_steps": self.max_steps, "clip": self.clip}
         self.result = Run(
@@ -72,7 +76,13 @@ class Session:
             settings={**asdict(config), **chosen, "processes": ranks.size},
             folder=None if folder is None else str(folder),
         )
-        self.show = Progress(progress and ranks.lead, flow.unit, self.max_steps, config.max_time)
+        self.show = Progress(
+            progress and ranks.lead,
+            flow.unit,
+            self.max_steps,
+            config.max_time,
+            loss_name=_LEARNERS[flow.learner].loss_name,  # type: ignore[attr-defined]
+        )
         self.best_state: dict[str, Tensor] | None = None
         self.best_saved = -1.0
         self.step, self.rewinds = 0, 0
@@ -95,7 +105,8 @@ class Session:
         """
         self.start = time.monotonic()
         events = self.feed.events
-        enough = 1_000 if len(self.flow.shape) == 3 else 10_000
+        wanted = [getattr(part, "wants_events", 0) for part in self.flow.modules()]
+        enough = max(1_000 if len(self.flow.shape) == 3 else 10_000, *wanted)
         sample = self.held_out.some(enough)
         self.fingerprint = "a stream"
         if isinstance(events, Events):
@@ -106,7 +117,7 @@ class Session:
             with conditioners_in(self.flow, None):
                 self.flow.initialise(*sample.all())
         self.flow.train()
-        self.learner = Learner(self.flow, self.config, self.ranks)
+        self.learner = _LEARNERS[self.flow.learner](self.flow, self.config, self.ranks)
         self.validation = Validation(self.flow, self.held_out, sample, self.ranks)
         if checkpoint is None:
             self.good = (0, self.learner.state())
@@ -270,11 +281,12 @@ class Session:
 
     def _validate(self) -> None:
         result = self.result
-        losses = self.since_validation or [r["train"] for r in result.records[-1:]]
+        name = self.learner.loss_name
+        losses = self.since_validation or [r[name] for r in result.records[-1:]]
         with self.validation.as_kept(self.learner.average) as drift:
             # Several ranks may only stop together.
             with self.stop.at_once() if self.ranks.size == 1 else contextlib.nullcontext():
-                loss, said = self.validation.loss()
+                loss, said, more = self.validation.loss()
             best = self._is_best(loss)
             if best:
                 state = self.flow.state_dict()
@@ -288,8 +300,9 @@ class Session:
             "step": self.step,
             "epoch": round(self.feed.epoch(self.step), 3),
             "seconds": round(self.elapsed, 2),
-            "train": float(np.mean(losses)) if losses else loss,
+            name: float(np.mean(losses)) if losses else loss,
             "validation": loss,
+            **more,
             "lr": self.rate(self.step, self._spent()),
             "items_per_second": round(self._speed(), 1),
         }

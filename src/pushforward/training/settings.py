@@ -50,14 +50,17 @@ class FitConfig:
     of a step, however many processes and parts share it."""
     accumulate: int = Field(default=1, ge=1)
     """Parts in which a batch goes through the flow: the same gradient in a part of the memory."""
-    optimiser: Literal["adam", "adamw", "adamax"] = "adamw"
+    optimiser: Literal["adam", "adamw", "adamax", "sgd"] = "adamw"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """How much of past gradients a step follows: of sgd, and the first beta of the others."""
     lr: float = Field(default=4e-3, gt=0)
     """The learning rate, after the warm-up."""
     warmup: int = Field(default=100, ge=0)
     """Steps over which the rate rises from 0."""
-    schedule: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
-    """How the rate falls: to 0 over the budget (of whichever limit comes first), or by half after
-    every 5 validations without a new best."""
+    schedule: Literal["constant", "linear", "cosine", "steps", "plateau"] = "cosine"
+    """How the rate falls: to 0 over the budget (of whichever limit comes first), to a tenth after
+    half of it and again after three quarters, or by half after every 5 validations without a new
+    best."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient of the loss in its unit: 2 for bits/dim, 5 for nats."""
     ema: float = Field(default=0.995, ge=0, lt=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import check_context, check_events
 from ..errors import InputError
-from ..flow import Flow
+from ..model import Model
 
 __all__ = ["Stream", "is_stream"]
 
@@ -42,7 +42,7 @@ class Stream:
         hold_out: how many events validation gets; of a stream that is shorter, a tenth.
     """
 
-    def __init__(self, flow: Flow, data: Any, hold_out: int | None = None) -> None:
+    def __init__(self, flow: Model, data: Any, hold_out: int | None = None) -> None:
         self.flow, self.data = flow, data
         self.wanted = hold_out or (500 if len(flow.shape) == 3 else 5_000)
         self.once = isinstance(data, Iterator)

@@ -60,6 +60,12 @@ class Case:
         self.invertible = self._has_inverse()
         if not self.invertible:
             self.notes.append("the inverse and sampling: a layer has no inverse.")
+        self.restores = all(getattr(m, "restores", True) for m in self.native.chain.modules())
+        if not self.restores:
+            self.notes.append(
+                "the way from x to its latent and back: both are drawn, and nothing is inverted; "
+                "what is measured are the layers before and after that."
+            )
 
     def _has_inverse(self) -> bool:
         one = None if self.context64 is None else self.context64[:1]

@@ -80,10 +80,11 @@ def inspect_layers(
     reports = []
     for own, leaf in pairs:
         found = _measure(leaf, generator, measured)
-        there_and_back = round_trip(own)
-        there_and_back64 = round_trip(leaf)
+        draws = not getattr(leaf.layer, "restores", True)  # no map of its input alone
+        there_and_back = None if draws else round_trip(own)
+        there_and_back64 = None if draws else round_trip(leaf)
         forth = back = None
-        if leaf.x.is_floating_point():
+        if leaf.x.is_floating_point() and not draws:
             forth = growth(leaf.layer, leaf.x, leaf.context, generator, directions)
             if there_and_back64 is not None:
                 back = growth(leaf.layer.inverse, leaf.z, leaf.context, generator, directions)
@@ -123,7 +124,7 @@ def _measure(leaf: Leaf, generator: torch.Generator, events: int) -> Measured:
         # No map of real numbers, so without a Jacobian: its term is -D log L by definition.
         value = -math.log(leaf.layer.levels) * x[0].numel()
         return Measured(torch.full((len(x),), value, dtype=torch.float64, device=x.device), "cells")
-    if not x.is_floating_point():
+    if not x.is_floating_point() or not getattr(leaf.layer, "restores", True):
         return Measured(leaf.log_det[:events].double(), "none")
     context = None if leaf.context is None else leaf.context[:events]
     return measure_log_det(leaf.layer, x, context, generator)

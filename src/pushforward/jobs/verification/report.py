@@ -109,7 +109,7 @@ class Verification:
 
         style = _STYLES[self.verdict]
         head = Text.assemble((self.flow, "bold"), ": ", (self._summary(), style))
-        bound = "" if self.exact else "\nlog_prob is one draw of a lower bound (dequantisation)"
+        bound = "" if self.exact else "\nlog_prob is one draw of a lower bound"
         about = Text(
             f"{self.events} events ({self.source}), {self.dtype} on {self.device}, "
             f"seed {self.seed}, {self.seconds:.1f} s{bound}",

@@ -1,0 +1,168 @@
+"""How well a model does what it is for: a likelihood, or what stands in where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..checks import check_events, check_labels
+from ..errors import InputError
+from ..model import Model
+from ..scoring import label_scores
+from .evaluation import Evaluation, evaluate
+
+__all__ = ["Classification", "SampleDistance", "measure"]
+
+_MOST = 10_000
+"""Events that a distance between samples and data is measured on, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    r"""How well a classifier knows the labels of events. It prints as a few lines.
+
+    Attributes:
+        flow: the model's name.
+        events: N.
+        loss: the cross-entropy :math:`-\frac{1}{N}\sum_i \log p(y_i \mid x_i)`, nats per label.
+        loss_error: its standard error; None for one event.
+        error: the share of events whose most probable label is wrong.
+        error_error: its standard error, :math:`\sqrt{e (1 - e) / N}`.
+        unit: of the loss.
+    """
+
+    flow: str
+    events: int
+    loss: float
+    loss_error: float | None
+    error: float
+    error_error: float
+    unit: str = "nats/label"
+
+    @property
+    def sentences(self) -> str:
+        """What the numbers mean."""
+        return "Guessing among K classes at random costs log K nats per label."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        plus = "" if self.loss_error is None else f" ± {self.loss_error:.4f}"
+        rows = [
+            ("events", f"{self.events:,}"),
+            ("cross-entropy", f"{self.loss:.4f}{plus} nats per label"),
+            ("error rate", f"{100 * self.error:.2f} ± {100 * self.error_error:.2f} %"),
+        ]
+        return _lines(self.flow, rows, self.sentences)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleDistance:
+    """How far samples of a model are from events, where it has no density. It prints as lines.
+
+    Attributes:
+        flow: the model's name.
+        events: N, as many samples as events.
+        loss: the sliced Wasserstein distance between them.
+        floor: what two halves of the events have, scaled to N: the distance of a perfect model.
+        loss_error: None: one draw of samples with a fixed seed.
+        unit: of both.
+    """
+
+    flow: str
+    events: int
+    loss: float
+    floor: float | None
+    loss_error: float | None = None
+    unit: str = "sliced Wasserstein"
+
+    @property
+    def sentences(self) -> str:
+        """What the numbers mean."""
+        return (
+            "The model has no density, so this is no likelihood: a distance between samples and "
+            "events along random directions, in shares of the range of integers or standard "
+            "deviations of columns. Samples learned by heart would please it as well."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        rows = [("events", f"{self.events:,}"), (self.unit, f"{self.loss:.4f}")]
+        if self.floor is not None:
+            rows.append(("of a perfect model", f"about {self.floor:.4f}"))
+        return _lines(self.flow, rows, self.sentences)
+
+
+def measure(
+    model: Model,
+    x: Any,
+    context: Any = None,
+    *,
+    samples: int = 1,
+    batch_size: int | None = None,
+) -> Evaluation | Classification | SampleDistance:
+    """Measure a model on events: ``evaluate`` where it has a density, else what there is.
+
+    A classifier takes its labels ``(N,)`` as ``context`` and is measured by cross-entropy and error
+    rate; a GAN by a distance between samples and at most 10,000 of the events, drawn evenly.
+
+    Raises:
+        InputError: no events, or events or labels that do not fit the model.
+        NumericalError: a log-probability is NaN.
+    """
+    if model.labels:
+        return _classification(model, x, context, batch_size)
+    if model.judged_by == "distance":
+        return _sample_distance(model, x)
+    return evaluate(model, x, context, samples=samples, batch_size=batch_size)  # type: ignore[arg-type]
+
+
+def _classification(model: Model, x: Any, labels: Any, batch_size: int | None) -> Classification:
+    labels = check_labels(labels, name=model.name, classes=model.labels, rows=len(x))
+    if not len(x):
+        raise InputError(f"measuring {model.name} takes events; there are none.")
+    scores, missed = label_scores(model, x, labels.cpu(), batch_size=batch_size)
+    count, error = len(scores), float(missed.mean())
+    return Classification(
+        flow=model.name,
+        events=count,
+        loss=-float(scores.mean()),
+        loss_error=float(scores.std(ddof=1) / math.sqrt(count)) if count > 1 else None,
+        error=error,
+        error_error=math.sqrt(error * (1 - error) / count),
+        unit=model.unit,
+    )
+
+
+def _sample_distance(model: Any, x: Any) -> SampleDistance:
+    if not len(x):
+        raise InputError(f"measuring {model.name} takes events; there are none.")
+    # Evenly from all of them: sources are often sorted.
+    index = np.linspace(0, len(x) - 1, min(len(x), _MOST)).astype(np.int64)
+    events = check_events(x[index], name=model.name, shape=model.shape, levels=model.levels)
+    half, floor = len(events) // 2, None
+    if half:
+        order = torch.randperm(len(events), generator=torch.Generator().manual_seed(0))
+        first, second = events[order[:half]], events[order[half : 2 * half]]
+        floor = model.distance_between(first, second) / math.sqrt(2)
+    loss = model.distance(events)
+    return SampleDistance(
+        flow=model.name, events=len(events), loss=loss, floor=floor, unit=model.unit
+    )
+
+
+def _lines(name: str, rows: list[tuple[str, str]], said: str) -> str:
+    width = max(17, *(len(label) for label, _ in rows))
+    lines = [f"  {label:<{width}} {value}" for label, value in rows]
+    return "\n".join([name, *lines, textwrap.fill(said, 80)])

@@ -1,0 +1,248 @@
+"""The variational autoencoder: a flow whose one layer draws a latent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..bases import StandardNormal
+from ..checks import check_context, check_events
+from ..elementwise import Affine, SoftClamp
+from ..errors import InputError
+from ..flow import Flow
+from ..layers import Coupling, Layer, Permutation, Standardize
+from ..layers.latent_variable import LatentVariable
+from ..nets import MLP
+from ..observations import make_observation
+from .family import Family, Preset
+from .settings import checked, event_shape, settings
+
+__all__ = ["FAMILIES", "PRESETS", "VAE", "VAEConfig", "VariationalAutoencoder", "build_vae"]
+
+_FEATURES = 64
+"""Numbers that a flow posterior sees of an event besides the mean and scale it starts from."""
+
+
+@dataclass(config=settings, kw_only=True)
+class VAEConfig:
+    """What ``VAE`` is built from. ``None`` stands for a default that depends on the shape."""
+
+    family: ClassVar[str] = "vae"
+
+    shape: tuple[PositiveInt, ...]
+    levels: int | None = Field(default=None, ge=2)
+    """Integer levels of discrete data; None for continuous data."""
+    context: int = Field(default=0, ge=0)
+    latent: int | None = Field(default=None, ge=1)
+    """Numbers of the latent: 20, or as many as a row has if that is fewer."""
+    hidden: tuple[PositiveInt, ...] = (500,)
+    """Widths of the encoder's hidden layers; the decoder has them in the other order."""
+    activation: str = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    observation: Literal["bernoulli", "categorical", "logistic", "normal"] | None = None
+    """The law p(x|z): by the levels, bernoulli (2), categorical (to 8), logistic (more), or
+    normal (real numbers)."""
+    prior: Literal["normal", "flow"] = "normal"
+    posterior: Literal["normal", "flow"] = "normal"
+    couplings: int = Field(default=4, ge=1)
+    """Of a flow prior, and of a flow posterior."""
+    width: int = Field(default=128, ge=1)
+    """Hidden units of their conditioners."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the starting weights."""
+
+
+def VAE(
+    shape: int | Sequence[int], *, levels: int | Literal["auto"] | None = "auto", **options: Any
+) -> VariationalAutoencoder:
+    """A variational autoencoder over rows ``(D,)`` or images ``(C, H, W)`` of any size.
+
+    Its log_prob is one draw of the evidence lower bound, so that it stands on the same ruler as
+    flows: bits/dim of integers, nats of real numbers. See docs/vae.md.
+
+    Args:
+        shape: the event shape; images are flattened.
+        levels: integer levels: 256 for images and none for rows unless given; None for images
+            of real numbers.
+        **options: any field of ``VAEConfig``: context, latent, hidden, activation, dropout,
+            observation, prior, posterior, couplings, width, seed.
+
+    Raises:
+        InputError: an unknown or impossible option; says which and why.
+
+    Example:
+        >>> vae = VAE((1, 28, 28), levels=2, latent=2)
+        >>> vae.sample(3).shape
+        torch.Size([3, 1, 28, 28])
+
+    Source: Kingma and Welling 2014; flow posteriors from Rezende and Mohamed 2015.
+    """
+    shape = event_shape(shape, "VAE")
+    if levels == "auto":
+        levels = 256 if len(shape) == 3 else None
+    return build_vae(checked(VAEConfig, {"shape": shape, "levels": levels, **options}, "VAE"))
+
+
+class VariationalAutoencoder(Flow):
+    """A flow with a ``LatentVariable``: what it can do besides is to reconstruct.
+
+    ``encode`` gives the latent at noise 0, the posterior's mean; ``decode`` and ``sample`` draw x
+    from p(x|z), the same x for the same z; ``expected`` and ``reconstruct`` give means instead,
+    which is what papers show.
+    """
+
+    about: ClassVar[str] = (
+        "A variational autoencoder: its log_prob is a lower bound on that of the data."
+    )
+    example: ClassVar[Sequence[str]] = ("model.log_prob(x, samples=100)", "model.reconstruct(x)")
+
+    def elbo(
+        self, x: Any, context: Any = None, *, analytic: bool = True, check: bool = True
+    ) -> Tensor:
+        r"""The evidence lower bound of each event with one draw of z, in nats: ``(N,)``.
+
+        .. math:: \log p(x \mid z) - \mathrm{KL}(q(z \mid x) \,\|\, p(z)), \qquad z \sim q(z \mid x)
+
+        Args:
+            x: ``(N, *shape)``.
+            context: ``(N, context)`` for a conditional model.
+            analytic: take the divergence in closed form where there is one, as is usual in
+                training; otherwise this is ``log_prob``, which has the same mean.
+            check: look for faults in the input first.
+        """
+        x, context = self.prepare(x, context, check)
+        if not (analytic and self._has_divergence):
+            return self._log_prob(x, context, check)
+        *front, last = self.chain
+        total = torch.zeros((), device=x.device)
+        for layer in front:
+            x, log_det = layer(x, context)
+            total = total + log_det
+        assert isinstance(last, LatentVariable)
+        draw = last.draw(x, context)
+        assert draw.divergence is not None
+        return total + draw.log_likelihood - draw.divergence
+
+    def objective(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The bound that training raises: with the divergence in closed form where there is one."""
+        return self.elbo(x, context, check=False)
+
+    @property
+    def _has_divergence(self) -> bool:
+        last = self.chain[len(self.chain) - 1]
+        normal = isinstance(last, LatentVariable) and not len(last.posterior)
+        return normal and isinstance(self.base, StandardNormal)
+
+    def encode(self, x: Any, context: Any = None) -> Tensor:
+        """The latent of each event at noise 0, ``(N, latent)``: the mean of a normal posterior."""
+        x, context = self.prepare(x, context, True)
+        with self.evaluating():
+            for layer in self.chain:
+                if isinstance(layer, LatentVariable):
+                    x = layer.centre(x, context)
+                else:
+                    x = layer(x, context)[0]
+        return x
+
+    def expected(self, z: Any, context: Any = None) -> Tensor:
+        """The mean of p(x|z) for each latent: ``(N, *shape)``, real numbers also for integers."""
+        z = check_events(z, name=f"expected of {self.name}", shape=self.latent_shape, levels=None)
+        context = check_context(context, name=self.name, size=self.context, rows=len(z))
+        z = z.to(self.device, self.dtype)
+        context = None if context is None else context.to(z)
+        with self.evaluating():
+            for layer in reversed(list(self.chain)):
+                if isinstance(layer, LatentVariable):
+                    z = layer.expected(z, context)
+                else:
+                    z = layer.inverse(z, context)[0]
+        return z
+
+    def reconstruct(self, x: Any, context: Any = None) -> Tensor:
+        """What is left of each event after its latent: ``expected(encode(x))``."""
+        return self.expected(self.encode(x, context), context)
+
+
+def build_vae(config: VAEConfig) -> VariationalAutoencoder:
+    """Build the model that ``config`` describes, its weights drawn from ``config.seed``."""
+    rows = len(config.shape) == 1
+    latent = config.latent or (min(20, config.shape[0]) if rows else 20)
+    try:
+        observation = make_observation(config.observation, config.levels)
+    except InputError as error:
+        raise InputError(f"VAE: {error}") from None
+    net = partial(MLP, activation=config.activation, dropout=config.dropout)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        features = _FEATURES if config.posterior == "flow" else 0
+        layer = LatentVariable(
+            config.shape,
+            latent,
+            partial(net, hidden=config.hidden),
+            partial(net, hidden=config.hidden[::-1]),
+            observation,
+            _couplings(config, latent, features) if features else (),
+            features=features,
+            context=config.context,
+        )
+        for module in (layer.encoder, layer.decoder):
+            # Not from zero as in a coupling: z would at first be without consequence.
+            assert isinstance(module.last, nn.Linear)
+            module.last.reset_parameters()
+        front: list[Layer] = [Standardize(config.shape)] if config.levels is None else []
+        prior = _couplings(config, latent, config.context) if config.prior == "flow" else []
+        model = VariationalAutoencoder(
+            config.shape, [*front, layer, *prior], context=config.context, name="VAE"
+        )
+    model.config = config
+    return model
+
+
+def _couplings(config: VAEConfig, latent: int, context: int) -> list[Layer]:
+    """Affine couplings over the latent, in turns of halves and permuted between."""
+    net = partial(MLP, hidden=(config.width,), activation=config.activation)
+    layers: list[Layer] = []
+    for index in range(config.couplings):
+        if index % 2 == 0 and index and latent > 2:
+            layers.append(Permutation.random(latent, config.seed * 1000 + index))
+        flip = index % 2 == 1 and latent > 1
+        law = Affine(SoftClamp(2.0))
+        layers.append(Coupling((latent,), "half", net, law, flip=flip, context=context))
+    return layers
+
+
+_COURSE = {
+    "optimiser": "adam",
+    "lr": 1e-3,
+    "batch_size": 128,
+    "schedule": "constant",
+    "warmup": 0,
+    "ema": 0.0,
+    "clip": 1e6,
+    "patience": None,
+}
+
+PRESETS = {
+    "vae": Preset(VAE, VAEConfig, "variational autoencoder for rows and images of any shape"),
+    "vae-mnist": Preset(
+        VAE,
+        VAEConfig,
+        "784-500-20-500-784, for MNIST binarised (levels=2) as in Kingma and Welling 2014",
+        {"shape": (1, 28, 28), "levels": 2, "latent": 20},
+        _COURSE,
+    ),
+    "vae-mnist-2d": Preset(
+        VAE,
+        VAEConfig,
+        "the same with a latent of two numbers, whose plane can be drawn",
+        {"shape": (1, 28, 28), "levels": 2, "latent": 2},
+        _COURSE,
+    ),
+}
+FAMILIES = (Family(VAEConfig, build_vae),)

@@ -1,0 +1,63 @@
+"""Training events as EM sees them: enough of them, in memory, in the space of the mixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..layers import Noisy
+from ..models.gmm import MixtureFlow
+from .events import Events
+from .streaming import Stream
+
+__all__ = ["encoded_events", "enough_events"]
+
+_WORK = 2e10
+"""Events times squared size: what an EM iteration of one component is to cost at most."""
+_ENOUGH = 12_000
+"""Events that integers are dequantised to, again and again if there are fewer: up to 8 times."""
+
+
+def enough_events(flow: MixtureFlow, train: Events | Stream, seed: int) -> tuple[Events, str]:
+    """As many training events as EM can go through again and again, in memory.
+
+    Returns:
+        the events, and a sentence if they are not all.
+    """
+    size = flow.dims
+    square = size**2 if flow.covariance == "full" else size
+    most = max(5 * size, 1_000, min(200_000, int(_WORK / square)))
+    if isinstance(train, Stream):
+        said = f"EM learns from the first {most:,} events of the stream at most."
+        return Events(*train.batch(0, most)), said
+    if most < len(train):
+        said = f"EM learns from {most:,} of the {len(train):,} training events."
+        return train.some(most, seed), said
+    return train.some(most, seed), ""
+
+
+@torch.no_grad()
+def encoded_events(
+    flow: MixtureFlow, events: Events, seed: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Events in the space of the mixture, ``(M, D)``: integers with several draws of noise each.
+
+    They are seeded apart from the noise of evaluation. Of a constant column no spread can be
+    learned: it is made standard normal, rather than of a spread that is the less the better.
+    """
+    noisy = [layer for layer in flow.modules() if isinstance(layer, Noisy)]
+    for layer in noisy:
+        layer.passes.fill_(seed << 32)
+    draws = min(8, max(1, _ENOUGH // max(1, len(events)))) if noisy else 1
+    flow.train()  # in evaluation mode the noise would be that of every evaluation
+    x, _ = flow.prepare(events.all()[0], None, False)
+    parts = [flow.chain(part)[0] for _ in range(draws) for part in x.split(4096)]
+    flow.eval()
+    z = torch.cat(parts).flatten(1).double().cpu().numpy()
+    if len(z) == 1:  # scikit-learn asks for two
+        z = z.repeat(2, axis=0)
+    constant = z.min(axis=0) == z.max(axis=0)
+    z[:, constant] += np.random.default_rng(seed).standard_normal((len(z), constant.sum()))
+    return z

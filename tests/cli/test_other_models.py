@@ -1,0 +1,77 @@
+"""The verbs on models that are no densities: what means something works, the rest is refused."""
+
+import json
+
+import pytest
+from commands import fails
+from commands import succeeds as run
+
+import pushforward as pf
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A GAN and a classifier, saved after a few steps on the built-in digits."""
+    root = tmp_path_factory.mktemp("models")
+    digits = pf.open_data("digits")
+    facts = {"data": {"name": "digits", "built_in": True}}
+    gan = pf.GAN((1, 8, 8), levels=17, generator=(16,), discriminator=(16,), latent=4)
+    revnet = pf.RevNet((1, 8, 8), levels=17, units=(1, 1), stem=8, channels=(8, 16))
+    for name, model in (("gan", gan), ("revnet", revnet)):
+        pf.fit(model, digits, max_steps=3, progress=False, threads=1)
+        model.facts |= facts
+        model.save(root / name)
+    return root
+
+
+def test_eval_measures_what_there_is(folders):
+    said = run("eval", folders / "gan")
+    assert "sliced Wasserstein" in said
+    assert "no likelihood" in said
+    said = run("eval", folders / "revnet")
+    assert "cross-entropy" in said
+    assert "error rate" in said
+    assert "180" in said
+
+
+def test_info_says_that_there_is_no_density(folders):
+    for name in ("gan", "revnet"):
+        assert "no density" in run("info", folders / name)
+        assert json.loads(run("info", folders / name, "--json"))["density"] == "none"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("score", "gan", "digits"),
+        ("encode", "gan", "digits", "-o", "z.npy"),
+        ("verify", "gan"),
+        ("export", "gan", "-o", "x.pt2"),
+        ("score", "revnet", "digits"),
+        ("encode", "revnet", "digits", "-o", "z.npy"),
+        ("verify", "revnet"),
+        ("export", "revnet", "-o", "x.pt2"),
+        ("sample", "revnet", "-o", "x.png"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_a_sentence(folders, tmp_path, arguments):
+    verb, name, *rest = arguments
+    rest = [str(tmp_path / word) if "." in word else word for word in rest]
+    said = fails(verb, folders / name, *rest)
+    assert " has no " in said
+    assert "flow" in said.lower() or "classif" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gan_draws_pictures(folders, tmp_path):
+    run("sample", folders / "gan", "-n", "4", "-o", tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_train_takes_classes_from_the_data(tmp_path):
+    options = ("--max-steps", "2", "--threads", "1", "--out", tmp_path / "run")
+    sizes = ("--set", "model.units=[1]", "--set", "model.channels=[8]", "--set", "model.stem=8")
+    said = run("train", "digits", "--model", "revnet", *options, *sizes)
+    assert "wrong" in said
+    assert pf.load(tmp_path / "run").labels == 10
+    assert "cross-entropy" in run("eval", tmp_path / "run")
