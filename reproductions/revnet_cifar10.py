@@ -10,11 +10,11 @@ memory does not grow with depth, for about half as much time again.
 Protocol: CIFAR-10's 50,000 training images, the last 1,000 of them to validate on; mirrored at
 random, padded by 4 pixels and cut at random. Cross-entropy; SGD with momentum 0.9, batches of 100,
 weight decay 2e-4, rate 0.1, a tenth of it after half of the steps and again after three quarters.
-A small ResNet (4 units a stage, 8-16-32 channels; 92,466 parameters) and a RevNet (2 units a stage,
-of two functions each, 16-32-64 channels in two halves; 93,082), the same budget and seed; the RevNet
-by ``memory="constant"``. Kept are the weights of the best validation. ``--full`` is the paper's
-RevNet-38 and ResNet-32 and its 80,000 steps, for a GPU. The error is that of all test images, with
-its standard error.
+A small ResNet (4 units a stage, 8-16-32 channels; 92,466 parameters) and a RevNet (2 units of two
+functions each a stage, 16-32-64 channels in two halves; 93,082), the same budget and seed; the
+RevNet by ``memory="constant"``. Kept are the weights of the best validation. ``--full`` is the
+paper's RevNet-38 and ResNet-32 and its 80,000 steps, for a GPU. The error is that of all test
+images, with its standard error.
 
 Memory: the peak of a training step over what the process held before, in a fresh process, for
 networks of 1, 3 and 9 units a stage at the small widths; seconds are of the processor. Besides, a

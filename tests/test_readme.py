@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-GUIDE = README.parent / "docs" / "guide.md"
+PAGES = sorted((README.parent / "docs").glob("*.md"))
 
 
 def blocks(language, page=README):
@@ -18,7 +18,7 @@ def blocks(language, page=README):
 
 EXAMPLES = [
     pytest.param(code, id=f"{page.stem}-{index}")
-    for page in (README, GUIDE)
+    for page in (README, *PAGES)
     for index, code in enumerate(blocks("python", page))
 ]
 
@@ -69,7 +69,7 @@ def test_settings_in_the_guide_are_settings():
     from pushforward.cli.config import plan
     from pushforward.cli.yaml_text import load_yaml
 
-    found = blocks("yaml", GUIDE)
+    found = blocks("yaml", README.parent / "docs" / "guide.md")
     assert found
     for text in found:
         plan([load_yaml(text, "the guide")])

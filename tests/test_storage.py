@@ -106,7 +106,7 @@ def rewrite(folder, **changes):
     ("changes", "words"),
     [
         ({"format": 99, "pushforward": "7.0"}, r"newer pushforward \(7.0"),
-        ({"family": "glow"}, "'glow', which this version does not know"),
+        ({"family": "nothing"}, "'nothing', which this version does not know"),
         ({"config": {"shape": [3], "coupling": 4}}, "has no setting 'coupling'"),
         ({"config": {"shape": [4], "couplings": 2, "width": 8}}, "do not belong together"),
         ({"config": {"shape": [3], "couplings": 3, "width": 8}}, "misses tensor"),

@@ -266,7 +266,7 @@ def test_an_interrupted_measurement_is_made_up_for(here, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pushforward.cli.results.evaluate", interrupted)
+        patch.setattr("pushforward.cli.results.measure", interrupted)
         result = invoke("train", "two-moons", *STEPS, "-q", "--out", "run")
     assert result.exit_code == 130
     assert "pushforward train --out run --resume" in result.stderr

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pushforward import InputError, RealNVP, evaluate, fit, load, open_data
-from pushforward.jobs.comparison import Comparison, Entry, compare_runs
+from pushforward.jobs.comparing import compare_runs
+from pushforward.jobs.comparison import Comparison, Entry
 from pushforward.jobs.comparison_page import NAMES, write_comparison
 
 

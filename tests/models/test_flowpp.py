@@ -38,7 +38,7 @@ def test_the_first_coupling_keeps_the_even_columns_and_sees_nothing_else():
 
 def test_options_switch_off_what_the_paper_adds():
     plain = {"law": "affine", "attention": False, "dequantization": "uniform"}
-    whole = FlowPP((1, 4, 4), **SMALL)
+    whole = FlowPP((1, 4, 4), **SMALL, attention=True)
     flow = FlowPP((1, 4, 4), **SMALL, **plain)
     assert isinstance(whole.chain[0], VariationalDequantize)
     assert isinstance(flow.chain[0], Dequantize)
@@ -63,7 +63,7 @@ def test_the_cifar10_preset_has_the_size_of_the_authors_model():
     [
         ((6,), {}, r"FlowPP is for images \(C, H, W\); got \(6,\)"),
         ((1, 7, 8), {}, "must be even; got 7x8. Pad or resize them to 8x8"),
-        ((1, 8, 8), {"heads": 5}, "cannot have 5 heads"),
+        ((1, 8, 8), {"heads": 5, "attention": True}, "cannot have 5 heads"),
         ((1, 8, 8), {"law": "spline"}, "law = 'spline' will not do"),
     ],
 )

@@ -260,7 +260,11 @@ def test_it_learns_digits_by_their_labels(tmp_path):
     found = measure(model, digits.test, digits.labels["test"])
     assert found.error < 0.4
     assert found.loss == pytest.approx(
-        float(-model.classify(digits.test).gather(1, labels(digits, "test")[:, None]).mean()),
+        -model.classify(digits.test)
+        .detach()
+        .gather(1, labels(digits, "test")[:, None])
+        .mean()
+        .item(),
         rel=1e-5,
     )
     assert run.unit == "nats/label"

@@ -64,6 +64,7 @@ MODELS = {
     "maf-image": partial(_maf, (1, 2, 3)),
     "iaf-rows": partial(IAF, (3,), **_small, layers=2),
     "nsf-rows": partial(NSF, (4,), **{**_small, "seed": 6}, steps=3, bins=4),
+    "nsf-rows-1": partial(NSF, (1,), **_small, steps=2, bins=4),
     "nsf-rows-ar-context": partial(
         NSF, (3,), **_small, steps=2, bins=4, autoregressive=True, context=2
     ),

@@ -13,7 +13,9 @@ from .case import Case
 __all__ = ["LAYERS", "MODELS", "NETS"]
 
 _gated = partial(GatedConvNet, width=4, blocks=1, heads=2)
-_small = partial(FlowPP, width=4, blocks=1, heads=2, components=3, noise_width=4, seed=5)
+_small = partial(
+    FlowPP, width=4, blocks=1, heads=2, components=3, noise_width=4, seed=5, attention=True
+)
 
 LAYERS = {
     "coupling-gated": Case(lambda: Coupling((2, 2, 3), "channels", _gated), (2, 2, 3)),

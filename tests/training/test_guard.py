@@ -18,7 +18,7 @@ def poisoned(flow, bad, value=math.nan):
     """Let the training passes of ``flow`` whose numbers ``bad`` names give ``value``."""
     honest, passes = flow.log_prob, 0
 
-    def log_prob(x, context=None, *, check=True):
+    def log_prob(x, context=None, *, samples=1, check=True):
         nonlocal passes
         passes += flow.training
         result = honest(x, context, check=check)

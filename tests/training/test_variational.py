@@ -157,6 +157,33 @@ def test_pareto_k_says_when_it_cannot_say():
     assert pareto_k(np.log(np.random.default_rng(0).uniform(size=5_000))) < 0, "bounded weights"
 
 
+@pytest.mark.parametrize("spread", [10, 300, 1_000, 1e6, 1e15])
+def test_pareto_k_is_large_where_one_weight_outweighs_all(spread):
+    for n in (30, 2_000):
+        noise = np.random.default_rng(0).exponential(size=n)
+        assert pareto_k(spread * noise) > 2
+        assert pareto_k(spread * noise - 1e4) > 2
+
+
+def test_samples_outside_of_the_domain_weigh_nothing():
+    half = importance([0.0, -math.inf] * 50)
+    assert half.log_z == pytest.approx(-math.log(2))
+    assert half.ess == pytest.approx(0.5)
+    assert half.free_energy == half.free_energy_error == math.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.0, math.nan, math.inf], "2 of 3 samples of the flow are NaN or infinite"),
+        ([-math.inf, -math.inf], "all 2 samples of the flow have infinite energy"),
+    ],
+)
+def test_weights_that_say_nothing_are_refused(values, said):
+    with pytest.raises(NumericalError, match=said):
+        importance(values)
+
+
 # The run ---------------------------------------------------------------------------------------
 
 
@@ -241,9 +268,19 @@ def test_samples_come_with_weights():
     assert x.shape == (5_000, 2)
     assert float(weights.sum()) == pytest.approx(1)
     assert torch.allclose(weights @ x.double(), MEAN.double(), atol=0.15)
+    none = run.sample(0)
+    assert none[0].shape == (0, 2)
+    assert none[1].shape == (0,)
     again = run.sample(5_000, seed=1)
     assert torch.equal(again[0], x)
     assert torch.equal(again[1], weights)
+
+
+def test_samples_with_weights_that_are_not_numbers_are_refused():
+    run = quick(gaussian, normal_flow())
+    run.energy = lambda x: gaussian(x) * math.nan
+    with pytest.raises(NumericalError, match="20 of 20 samples"):
+        run.sample(20)
 
 
 def test_the_summary_says_what_was_found_and_whether_to_trust_it():

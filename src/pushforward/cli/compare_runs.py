@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import typer
 
 from ..data import Dataset
 from ..errors import InputError
-from ..jobs.comparison import compare_runs
+from ..jobs.comparing import compare_runs
 from ..jobs.comparison_page import NAMES, write_comparison
 from ..jobs.run_folder import is_run, remove_run, saved_facts
 from ..training.history import read_metrics
@@ -139,12 +140,28 @@ def conclude(contest: Contest, dataset: Dataset, failed: Mapping[str, str], comm
     comparison = compare_runs(runs, dataset, failed=failed)
     paths = write_comparison(contest.folder, comparison, dataset, command)
     say()
-    table(comparison.header, comparison.rows(), left=(0, 2), whole=(0,))
+    cells = [comparison.header, *comparison.rows()]
+    shown = _columns_that_fit(cells)
+    header, *rows = (row[:shown] for row in cells)
+    table(header, rows, left=(0, 2), whole=(0,))
     say()
+    if cut := comparison.header[shown:]:
+        paragraphs(f"The page has {', '.join(cut)} besides.")
     for sentence in comparison.sentences:
         paragraphs(sentence)
     say()
     pairs({"page": paths["compare.html"], "samples": paths["samples.png"]})
+
+
+def _columns_that_fit(cells: Sequence[Sequence[str]]) -> int:
+    """How many columns the terminal has room for; why a model failed may go over several lines."""
+    room = shutil.get_terminal_size().columns + 2
+    for count, column in enumerate(zip(*cells, strict=True)):
+        width = max(map(len, column)) if count != 2 else len("lower bound")
+        room -= width + 2
+        if room < 0:
+            return max(3, count)
+    return len(cells[0])
 
 
 def _tell(bar: Progress, task: TaskID, contest: Contest, name: str) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from .. import __version__
 from ..data import Dataset
 from ..files import write_text
 from ..jobs import Classification, Evaluation, SampleDistance, measure
 from ..jobs.environment import environment, peak_memory
+from ..jobs.measuring import held_out
 from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
 from ..models.registry import PRESETS
@@ -26,9 +24,6 @@ from .prepare import Prepared, located
 from .yaml_text import dump_yaml
 
 __all__ = ["announce", "conclude", "learn", "write_settings"]
-
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
     """The header of a run: what is trained on what, and why with these settings."""
@@ -92,7 +87,7 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
         return
     memory = peak_memory()  # before anything is measured, which may take more
     saved = load(best, device=str(record.settings.get("device") or "cpu"))
-    split, events = _held_out(dataset)
+    split, events = held_out(dataset)
     result = measure(saved, events, (dataset.labels or {}).get(split) if saved.labels else None)
     saved.facts["metrics"] = {
         **saved.facts.get("metrics", {}),
@@ -125,13 +120,6 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
 
 
 # Measures --------------------------------------------------------------------------------------
-
-
-def _held_out(dataset: Dataset) -> tuple[str, Array]:
-    """The part that says most about the model, of those that hold anything."""
-    splits = dataset.splits()
-    name = next((name for name in ("test", "validation") if len(splits[name])), "train")
-    return name, splits[name]
 
 
 def _print_loss(name: str, result: Evaluation | Classification | SampleDistance) -> None:

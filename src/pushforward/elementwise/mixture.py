@@ -9,11 +9,11 @@ from torch.nn.functional import logsigmoid
 from .affine import Law
 from .bounds import SoftClamp
 from .quantile import log_hazard, log_ndtr, normal_quantile
-from .root import increasing_root
+from .root import implicit_root
 
 __all__ = ["LogisticMixture", "NormalMixture"]
 
-Parts = tuple[Tensor, Tensor, Tensor]
+Parts = tuple[Tensor, ...]  # log-weights, means, log-scales
 
 _LOG_SCALES = (-7.0, 7.0)  # the lower end is that of Flow++
 
@@ -52,21 +52,10 @@ class _Mixture(Law):
 
     def _solve(self, y: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
         """Where ``_latent`` is y, and the log-slope of this inverse."""
-        given = parts[0].detach(), parts[1].detach(), parts[2].detach()
-        _, means, log_scales = given
+        _, means, log_scales = parts
         # All components together reach a quantile between where the first and the last one does.
-        each = means + y.detach().unsqueeze(1) * log_scales.exp()
-
-        def gap(x: Tensor) -> tuple[Tensor, Tensor]:
-            value, log_slope = self._latent(x, given)
-            return value - y, log_slope.exp()
-
-        x = increasing_root(gap, each.amin(1), each.amax(1))
-        if torch.is_grad_enabled():
-            # The implicit function theorem, as one more step: its value is rounding, its gradient
-            # by y and by the parameters is that of the root.
-            value, log_slope = self._latent(x, parts)
-            x = x - (value - y) * torch.exp(-log_slope.detach())
+        each = means.detach() + y.detach().unsqueeze(1) * log_scales.detach().exp()
+        x = implicit_root(self._latent, y, parts, each.amin(1), each.amax(1))
         return x, -self._latent(x, parts)[1]
 
     def extra_repr(self) -> str:
@@ -82,8 +71,7 @@ class LogisticMixture(_Mixture):
 
     Parameters come as K logits, K means, K log-scales (kept between -7 and 7), b, raw a (bounded).
     Where all are zero it is close to the identity. The inverse is a root find of some ten
-    evaluations, on to the last digits; its gradient is that of the implicit function theorem, of
-    first order only.
+    evaluations, on to the last digits; its gradients are those of the implicit function theorem.
 
     Source: Ho et al. 2019 (Flow++), section 3.2.
 

@@ -48,7 +48,16 @@ def normal_quantile(log_p: Tensor) -> Tensor:
 
     A p far too small for a floating-point number is as good as any: z is finite where log p is.
     """
-    with torch.no_grad():
+    z: Tensor = _Quantile.apply(log_p)
+    return z
+
+
+class _Quantile(torch.autograd.Function):
+    """Its gradient, ``Phi(z) / phi(z)``, is a function of z: it can be differentiated further."""
+
+    @staticmethod
+    def forward(ctx: Any, log_p: Tensor) -> Tensor:
+        """Near the middle by ``ndtri``, far out by Newton's method."""
         near = log_p > -20
         z = torch.special.ndtri(torch.exp(torch.where(near, log_p, -1.0)))
         # Far out: log Phi(z) = -z^2 / 2 - log(-z) - log(2 pi) / 2 - ..., then Newton's steps.
@@ -58,8 +67,13 @@ def normal_quantile(log_p: Tensor) -> Tensor:
         for _ in range(3):
             far = far - (torch.special.log_ndtr(far) - target) * _mills(far)
         z = torch.where(near, z, far)
-        slope = _mills(z)
-    return z + (log_p - log_p.detach()) * slope  # a step of value zero, for its gradient
+        ctx.save_for_backward(z)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Through the saved z, which is the output of this function."""
+        return gradient * _mills(*ctx.saved_tensors)
 
 
 def _mills(z: Tensor) -> Tensor:

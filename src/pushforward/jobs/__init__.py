@@ -1,5 +1,6 @@
 """What a trained flow is for: one job a file, each a function that returns a record."""
 
+from .comparing import compare_runs
 from .evaluation import Evaluation, evaluate
 from .measuring import Classification, SampleDistance, measure
 from .verification import Verification, verify
@@ -9,6 +10,7 @@ __all__ = [
     "Evaluation",
     "SampleDistance",
     "Verification",
+    "compare_runs",
     "evaluate",
     "measure",
     "verify",

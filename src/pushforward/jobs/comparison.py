@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..data import Dataset
-from ..errors import InputError, NumericalError
-from ..model import Model
-from ..models import load
-from ..scoring import batch_for, score
-from ..training.history import read_metrics
-from .evaluation import evaluate
-
-__all__ = ["Comparison", "Entry", "compare_runs", "held_out"]
-
-_SECOND = 1.0
-"""How long a rate is measured."""
+__all__ = ["Comparison", "Entry"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,6 +27,7 @@ class Entry:
         loss: on held-out events, in ``unit``: bits/dim, or negative log-density in nats.
         error: its standard error.
         unit: of ``loss``.
+        distance: of samples to held-out events, see ``SampleRuler``; what all share that sample.
         parameters: trained numbers.
         seconds: of training, validation included.
         steps: of training.
@@ -58,6 +45,7 @@ class Entry:
     loss: float | None = None
     error: float | None = None
     unit: str = ""
+    distance: float | None = None
     parameters: int | None = None
     seconds: float | None = None
     steps: int | None = None
@@ -89,6 +77,8 @@ class Comparison:
         levels: of integer data; None for real numbers.
         split: the part that was measured on.
         events: how many that are.
+        drawn: samples that each ``distance`` is of, with as many of the events.
+        floor: the distance of a perfect model, about; None for a single event.
         threads: CPU threads with which rates were measured.
         entries: one for each model.
     """
@@ -99,6 +89,8 @@ class Comparison:
     split: str
     events: int
     threads: int
+    drawn: int = 0
+    floor: float | None = None
     entries: tuple[Entry, ...]
 
     @property
@@ -113,6 +105,7 @@ class Comparison:
             "model",
             f"{self.split} {self.unit}",
             "density",
+            "distance",
             "parameters",
             "training",
             "samples/s",
@@ -127,6 +120,7 @@ class Comparison:
                 entry.name,
                 _loss(entry, self.unit),
                 entry.failed or entry.density,
+                "-" if entry.distance is None else f"{entry.distance:.3g}",
                 "-" if entry.parameters is None else f"{entry.parameters:,}",
                 "-" if entry.seconds is None else _duration(entry.seconds),
                 _rate(entry.samples_per_second),
@@ -151,10 +145,22 @@ class Comparison:
                 "Negative log-density in nats per event, in the units of the data: lower is "
                 "better, and below 0 is fine."
             )
+        if any(entry.distance is not None for entry in self.entries):
+            said.append(self._about_distances)
         if any(entry.density == "none" and not entry.failed for entry in self.entries):
-            said.append("A model without a density has no likelihood to compare: look at samples.")
+            said.append("A model without a density has no likelihood: compare distance and looks.")
         said.append("MiB: the most memory that the training process held, libraries included.")
         return said
+
+    @property
+    def _about_distances(self) -> str:
+        unit = "standard deviations" if self.levels is None else "shares of the range"
+        floor = "" if self.floor is None else f"; a perfect model has about {self.floor:.2g}"
+        return (
+            f"Distance: how far {self.drawn:,} samples are from as many {self.split} events, "
+            f"along random directions (sliced Wasserstein), in {unit}{floor}. It is no "
+            f"likelihood: samples learned by heart would please it as well."
+        )
 
     def markdown(self) -> str:
         """The table as a page."""
@@ -173,113 +179,9 @@ class Comparison:
             "events": self.events,
             "unit": self.unit,
             "threads": self.threads,
+            "distance": {"unit": "sliced Wasserstein", "events": self.drawn, "floor": self.floor},
             "models": [entry.to_dict() for entry in self.entries],
         }
-
-
-def compare_runs(
-    runs: Mapping[str, str | os.PathLike[str]],
-    dataset: Dataset,
-    *,
-    failed: Mapping[str, str] | None = None,
-    most: int = 10_000,
-    draws: int | None = None,
-) -> Comparison:
-    """Measure trained models on the same held-out events.
-
-    Args:
-        runs: name -> folder of a run, or of a saved model.
-        dataset: the data that they learned; its test part is measured on (or validation, train).
-        failed: name -> why there is no model, for runs that ended without one.
-        most: held-out events at most; the first of them, the same for all.
-        draws: samples kept of each; 36 images or 2,000 rows if None.
-
-    Raises:
-        InputError: no runs, a folder without a model, or models of other data.
-    """
-    if not runs:
-        raise InputError("there are no models to compare; name at least one.")
-    split, events = held_out(dataset)
-    events = events[:most]
-    failed = failed or {}
-    draws = draws or (36 if dataset.kind == "images" else 2000)
-    entries = []
-    for name, folder in runs.items():
-        if name in failed:
-            entries.append(Entry(name=name, folder=Path(folder), failed=failed[name]))
-            continue
-        model = load(folder)
-        if model.shape != dataset.shape:
-            raise InputError(
-                f"{folder} holds a model of events of shape {model.shape}; {dataset.name} has "
-                f"{dataset.shape}. Compare models of the same data."
-            )
-        entries.append(_measured(name, Path(folder), model, events, draws))
-    return Comparison(
-        data=dataset.name,
-        shape=dataset.shape,
-        levels=dataset.levels,
-        split=split,
-        events=len(events),
-        threads=torch.get_num_threads(),
-        entries=tuple(sorted(entries, key=_order)),
-    )
-
-
-def held_out(dataset: Dataset) -> tuple[str, Array]:
-    """The part that says most about a model, of those that hold anything."""
-    splits = dataset.splits()
-    name = next((name for name in ("test", "validation") if len(splits[name])), "train")
-    return name, splits[name]
-
-
-def _measured(name: str, folder: Path, model: Model, events: Array, draws: int) -> Entry:
-    known: dict[str, Any] = {}
-    try:
-        if model.density != "none":
-            result = evaluate(model, events)  # type: ignore[arg-type]
-            bits = result.bits_per_dim is not None
-            known["loss"] = result.loss
-            known["error"] = result.bits_per_dim_error if bits else result.log_prob_error
-            known["unit"] = result.unit
-            size = min(len(events), batch_for(model))
-            known["scores_per_second"] = _per_second(size, lambda: score(model, events[:size]))
-        if "sample" not in model.refuses:
-            known["samples"] = model.sample(draws, seed=0).cpu().numpy()
-            size = min(1000, batch_for(model))
-            known["samples_per_second"] = _per_second(size, lambda: model.sample(size, seed=0))
-    except (InputError, NumericalError) as error:
-        known["failed"] = str(error)
-    metrics = model.facts.get("metrics", {})
-    return Entry(
-        name=name,
-        folder=folder,
-        density=model.density,
-        parameters=sum(p.numel() for p in model.parameters()),
-        seconds=metrics.get("seconds"),
-        steps=metrics.get("steps"),
-        memory=metrics.get("peak_memory"),
-        records=tuple(read_metrics(folder / "metrics.jsonl")),
-        **known,
-    )
-
-
-def _per_second(size: int, work: Callable[[], object]) -> float:
-    """How many events a second, by the fastest of the calls that fit into a second."""
-    fastest, start = math.inf, time.perf_counter()
-    while True:
-        before = time.perf_counter()
-        work()
-        after = time.perf_counter()
-        fastest = min(fastest, after - before)
-        if after - start > _SECOND:
-            return size / max(fastest, 1e-9)
-
-
-def _order(entry: Entry) -> tuple[bool, bool, float]:
-    """Densities first, the best of them before the others; what failed last."""
-    loss = entry.loss if entry.loss is not None and not math.isnan(entry.loss) else math.inf
-    return bool(entry.failed), entry.loss is None, loss
 
 
 def _loss(entry: Entry, unit: str) -> str:
@@ -298,6 +200,8 @@ def _row(cells: Sequence[str]) -> str:
 def _rate(value: float | None) -> str:
     if value is None:
         return "-"
+    if value >= 10_000:
+        return f"{value / 1e6:,.1f}M" if value >= 1e6 else f"{value / 1e3:.0f}k"
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from ..data import Dataset
 from ..files import write_text, writing
 from ..pictures import image_grid
-from .comparison import Comparison, Entry, held_out
+from .comparison import Comparison, Entry
 from .environment import environment
+from .measuring import held_out
 from .page import embedded, grid, page, pairs_table, section
 
 if TYPE_CHECKING:
@@ -53,28 +54,31 @@ def write_comparison(
 
 
 def _draw_curves(path: Path, comparison: Comparison) -> None:
-    """Validation loss over training time, of the models whose losses can be compared."""
+    """The lowest validation loss so far over training time, where losses can be compared."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes: Axes = figure.add_subplot()
     shown = [e for e in comparison.entries if e.records and e.unit == comparison.unit]
-    late = []
+    late: list[float] = []
     for index, entry in enumerate(shown):
         seconds = [record.get("seconds", math.nan) for record in entry.records]
-        losses = [record["validation"] for record in entry.records]
-        style: dict[str, Any] = {"color": f"C{index}", "label": entry.name}
-        if len(losses) == 1:  # learned at one stroke
-            axes.axhline(losses[0], linestyle=":", **style)
-        else:
-            axes.plot(seconds, losses, **style)
-        late += losses[len(losses) // 10 :]
-    finite = [value for value in late if math.isfinite(value)]
-    if finite:
-        low, high = min(finite), float(np.quantile(finite, 0.97))
+        # What a run keeps; a search for a mixture besides goes up and down by its nature.
+        losses = np.fmin.accumulate([record["validation"] for record in entry.records])
+        # A single validation is a point, which a line would not show.
+        axes.plot(seconds, losses, marker="o", ms=3, color=f"C{index}", label=entry.name)
+        late += losses[len(losses) // 10 :].tolist()
+    ends = [value for value in late if math.isfinite(value)]
+    if ends:
+        least = [entry.records[-1]["validation"] for entry in shown]
+        last = [value for value in least if math.isfinite(value)]
+        low, high = min(ends), max([*last, float(np.quantile(ends, 0.97))])
         margin = 0.06 * (high - low) or max(0.05 * abs(high), 0.01)
         axes.set_ylim(low - margin, high + margin)
+        axes.set_xlim(left=0)
         axes.legend(frameon=False)
+    else:
+        axes.text(0.5, 0.5, "no model has a loss to draw", ha="center", transform=axes.transAxes)
     axes.set(xlabel="seconds of training", ylabel=f"validation loss ({comparison.unit})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.92")
@@ -189,8 +193,8 @@ def _page(paths: dict[str, Path], comparison: Comparison, command: str) -> str:
             embedded(
                 paths["curves.png"],
                 "Validation loss of each model over time",
-                "Validation loss over training time; a dotted line for what is learned at one "
-                "stroke.",
+                "The lowest validation loss so far, of the weights that are kept, over training "
+                "time; a single point where there was time for one validation.",
             ),
         ),
         section("Each by itself", f"<ul>{links}</ul>" if links else ""),

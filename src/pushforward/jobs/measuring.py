@@ -10,17 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..checks import check_events, check_labels
+from ..data import Dataset
+from ..distances import sliced_wasserstein
 from ..errors import InputError
 from ..model import Model
 from ..scoring import label_scores
 from .evaluation import Evaluation, evaluate
 
-__all__ = ["Classification", "SampleDistance", "measure"]
+__all__ = ["Classification", "SampleDistance", "SampleRuler", "held_out", "measure"]
 
 _MOST = 10_000
 """Events that a distance between samples and data is measured on, at most."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,51 @@ class SampleDistance:
         if self.floor is not None:
             rows.append(("of a perfect model", f"about {self.floor:.4f}"))
         return _lines(self.flow, rows, self.sentences)
+
+
+def held_out(dataset: Dataset) -> tuple[str, Array]:
+    """The part that says most about a model, of those that hold anything."""
+    splits = dataset.splits()
+    name = next((name for name in ("test", "validation") if len(splits[name])), "train")
+    return name, splits[name]
+
+
+class SampleRuler:
+    r"""How far samples are from events, on a scale of the events, so the same for any model.
+
+    Integers are measured in shares of their range, and real numbers in standard deviations of the
+    events' columns; the distance is ``sliced_wasserstein``.
+
+    Args:
+        events: ``(N, *shape)``, two at least.
+        levels: of integers; None for real numbers.
+
+    Attributes:
+        events: N, which is how many samples it takes.
+        floor: what two halves of the events have, scaled to N: the distance of a perfect model.
+    """
+
+    def __init__(self, events: Array, levels: int | None) -> None:
+        real = torch.as_tensor(np.asarray(events)).double()
+        self.events = len(real)
+        spread = real.std(0, correction=0) if levels is None else real.new_tensor(levels - 1.0)
+        self._spread = torch.where(spread > 0, spread, 1.0)
+        self._centre = real.mean(0)  # large numbers of small spread would lose it otherwise
+        self._real = self._scaled(real)
+        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))
+        half = len(real) // 2
+        first, second = self._real[order[:half]], self._real[order[half : 2 * half]]
+        self.floor = sliced_wasserstein(first, second) / math.sqrt(2) if half else None
+
+    def __call__(self, samples: Tensor) -> float:
+        """The distance of as many samples as there are events; infinite if one is not finite."""
+        made = self._scaled(samples.cpu().double())
+        if not bool(torch.isfinite(made).all()):
+            return math.inf
+        return sliced_wasserstein(made, self._real)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return (x - self._centre) / self._spread
 
 
 def measure(

@@ -21,14 +21,15 @@ __all__ = ["Draw", "LatentVariable"]
 
 @dataclass(frozen=True)
 class Draw:
-    r"""A latent of each event, and what it costs; all but ``z`` are ``(N,)`` in nats.
+    r"""A latent of each event, and what it costs, in nats: ``(N,)`` where nothing is said.
 
     Attributes:
         z: ``(N, latent)``.
         log_likelihood: :math:`\log p(x \mid z)`.
         log_posterior: :math:`\log q(z \mid x)`.
-        divergence: :math:`\mathrm{KL}(q(z \mid x) \,\|\, \mathcal N(0, I))` in closed form; None
-            where layers make the posterior another one than a normal.
+        divergence: :math:`\mathrm{KL}(q(z_j \mid x) \,\|\, \mathcal N(0, 1))` of each number of
+            the latent in closed form, ``(N, latent)``; None where layers make the posterior
+            another one than a normal.
     """
 
     z: Tensor
@@ -126,7 +127,7 @@ class LatentVariable(Noisy):
             # sigma^2 is the exponential of twice the log-scale: with that of once it, the "KL" is
             # none, and too small by about half the sum of |log sigma|.
             square = mean.square() + torch.exp(2 * log_scale)
-            divergence = 0.5 * (square - 1).sum(1) - log_scale.sum(1)
+            divergence = 0.5 * (square - 1) - log_scale
         likelihood = self.observation.log_prob(x, self.decoder(z, context))
         return Draw(z, likelihood, log_posterior, divergence)
 

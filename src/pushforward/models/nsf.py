@@ -121,7 +121,7 @@ def _spline(config: NSFConfig, index: int) -> Layer:
         return Autoregressive(config.shape, law, made, context=config.context)
     # A block of two layers, as two residual steps of one.
     net = partial(MLP, hidden=(config.width,) * (1 + 2 * config.blocks), **common)
-    flip = index % 2 == 1 and config.shape[0] > 1
+    flip = index % 2 == 1 or config.shape[0] == 1  # a single number is bent, not kept
     return Coupling(config.shape, "alternating", net, law, flip=flip, context=config.context)
 
 

@@ -27,6 +27,8 @@ __all__ = ["FAMILIES", "PRESETS", "VAE", "VAEConfig", "VariationalAutoencoder", 
 
 _FEATURES = 64
 """Numbers that a flow posterior sees of an event besides the mean and scale it starts from."""
+_FADING = 1_000
+"""Training passes after which no nats are free."""
 
 
 @dataclass(config=settings, kw_only=True)
@@ -41,8 +43,9 @@ class VAEConfig:
     context: int = Field(default=0, ge=0)
     latent: int | None = Field(default=None, ge=1)
     """Numbers of the latent: 20, or as many as a row has if that is fewer."""
-    hidden: tuple[PositiveInt, ...] = (500,)
-    """Widths of the encoder's hidden layers; the decoder has them in the other order."""
+    hidden: tuple[PositiveInt, ...] | None = None
+    """Widths of the encoder's hidden layers: 500 for images, 128 and 128 for rows; the decoder has
+    them in the other order."""
     activation: str = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     observation: Literal["bernoulli", "categorical", "logistic", "normal"] | None = None
@@ -54,6 +57,9 @@ class VAEConfig:
     """Of a flow prior, and of a flow posterior."""
     width: int = Field(default=128, ge=1)
     """Hidden units of their conditioners."""
+    free_nats: float | None = Field(default=None, ge=0)
+    """Divergence that each number of the latent has for nothing when training begins, which fades
+    over 1,000 steps: 1 for rows of real numbers, else 0. It takes a normal prior and posterior."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights."""
 
@@ -71,7 +77,7 @@ def VAE(
         levels: integer levels: 256 for images and none for rows unless given; None for images
             of real numbers.
         **options: any field of ``VAEConfig``: context, latent, hidden, activation, dropout,
-            observation, prior, posterior, couplings, width, seed.
+            observation, prior, posterior, couplings, width, free_nats, seed.
 
     Raises:
         InputError: an unknown or impossible option; says which and why.
@@ -119,6 +125,32 @@ class VariationalAutoencoder(Flow):
         x, context = self.prepare(x, context, check)
         if not (analytic and self._has_divergence):
             return self._log_prob(x, context, check)
+        explained, divergence = self._terms(x, context)
+        return explained - divergence.sum(1)
+
+    def objective(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""The bound that training raises: with the divergence in closed form where there is one.
+
+        .. math:: \log p(x \mid z) - \sum_j \max(\lambda_t, \mathrm{KL}_j), \qquad
+                  \lambda_t = \lambda \max(0, 1 - t / 1000)
+
+        With :math:`\lambda`, ``free_nats``, it is at first a bound below the ELBO that has no
+        interest in latents of less than that: else a wide p(x|z) about a straight line, which is
+        learned in the first hundred steps, leaves the other latents without use for good.
+
+        Source: Kingma et al. 2016, appendix C.8 (free bits; there of batch means, and for good).
+        """
+        if not self._has_divergence:
+            return self.elbo(x, context, check=False)
+        explained, divergence = self._terms(*self.prepare(x, context, False))
+        if self._free:
+            passes = self._latent.passes & 0xFFFFFFFF  # above are the bits of the run's seed
+            free = self._free * (1 - passes / _FADING).clamp(min=0)
+            divergence = torch.maximum(divergence, free.to(divergence))
+        return explained - divergence.sum(1)
+
+    def _terms(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """log p(x|z) of a draw, ``(N,)``, and the divergence of each latent: ``(N, latent)``."""
         *front, last = self.chain
         total = torch.zeros((), device=x.device)
         for layer in front:
@@ -127,11 +159,17 @@ class VariationalAutoencoder(Flow):
         assert isinstance(last, LatentVariable)
         draw = last.draw(x, context)
         assert draw.divergence is not None
-        return total + draw.log_likelihood - draw.divergence
+        return total + draw.log_likelihood, draw.divergence
 
-    def objective(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The bound that training raises: with the divergence in closed form where there is one."""
-        return self.elbo(x, context, check=False)
+    @property
+    def _latent(self) -> LatentVariable:
+        return next(layer for layer in self.chain if isinstance(layer, LatentVariable))
+
+    @property
+    def _free(self) -> float:
+        asked = getattr(self.config, "free_nats", None)
+        usual = 1.0 if len(self.shape) == 1 and self.levels is None else 0.0
+        return usual if asked is None else float(asked)
 
     @property
     def _has_divergence(self) -> bool:
@@ -173,6 +211,7 @@ def build_vae(config: VAEConfig) -> VariationalAutoencoder:
     """Build the model that ``config`` describes, its weights drawn from ``config.seed``."""
     rows = len(config.shape) == 1
     latent = config.latent or (min(20, config.shape[0]) if rows else 20)
+    hidden = config.hidden or ((128, 128) if rows else (500,))
     try:
         observation = make_observation(config.observation, config.levels)
     except InputError as error:
@@ -184,8 +223,8 @@ def build_vae(config: VAEConfig) -> VariationalAutoencoder:
         layer = LatentVariable(
             config.shape,
             latent,
-            partial(net, hidden=config.hidden),
-            partial(net, hidden=config.hidden[::-1]),
+            partial(net, hidden=hidden),
+            partial(net, hidden=hidden[::-1]),
             observation,
             _couplings(config, latent, features) if features else (),
             features=features,

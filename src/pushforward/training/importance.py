@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Importance", "importance", "pareto_k"]
+from ..errors import NumericalError
+
+__all__ = ["Importance", "check_weights", "importance", "pareto_k"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -38,15 +40,21 @@ class Importance:
 
 
 def importance(log_weights: Any) -> Importance:
-    """Estimate all of it from log-weights ``(n,)``, n at least 2."""
+    """Estimate all of it from log-weights ``(n,)``, n at least 2; -inf is a weight of 0.
+
+    Raises:
+        NumericalError: a weight that is NaN or infinite, or no weight above 0.
+    """
     values = np.asarray(log_weights, dtype=np.float64)
+    check_weights(values)
     n, most = len(values), values.max()
     weights = np.exp(values - most)
     ess = float(weights.sum() ** 2 / (n * np.square(weights).sum()))
+    bounded = bool(np.isfinite(values).all())  # else a sample lies where p is 0
     return Importance(
         samples=n,
         free_energy=float(-values.mean()),
-        free_energy_error=float(values.std(ddof=1) / math.sqrt(n)),
+        free_energy_error=float(values.std(ddof=1) / math.sqrt(n)) if bounded else math.inf,
         log_z=float(most + math.log(weights.mean())),
         # The relative variance of a weight is 1 / ess - 1; rounding may make it -0.
         log_z_error=math.sqrt(max(0.0, 1 / ess - 1) / (n - 1)),
@@ -55,12 +63,34 @@ def importance(log_weights: Any) -> Importance:
     )
 
 
+def check_weights(log_weights: Any) -> None:
+    """See that something can be estimated from log-weights ``(n,)``.
+
+    Raises:
+        NumericalError: a weight that is NaN or infinite, or no weight above 0.
+    """
+    values = np.asarray(log_weights, dtype=np.float64)
+    bad = int((np.isnan(values) | (values == math.inf)).sum())
+    if bad:
+        raise NumericalError(
+            f"the weights of {bad:,} of {len(values):,} samples of the flow are NaN or infinite, "
+            f"and nothing can be estimated: the energy must be a number, or infinite, wherever the "
+            f"flow can go."
+        )
+    if len(values) and values.max() == -math.inf:
+        raise NumericalError(
+            f"all {len(values):,} samples of the flow have infinite energy, and nothing can be "
+            f"estimated: let layers map the flow into the domain."
+        )
+
+
 def pareto_k(log_weights: Any) -> float:
     r"""The shape k of a generalised Pareto distribution fitted to the largest weights.
 
     Weights have finite moments of orders below 1/k: at k > 1/2 their variance, on which the
     standard error of log Z rests, is infinite, and beyond 0.7 no practical number of samples is
-    enough. Weights that are all but equal have k = -inf; of fewer than 25 it is NaN.
+    enough. Weights that are all but equal have k = -inf; where all but the largest four vanish
+    beside them k = inf; of fewer than 25 it is NaN.
 
     Source: Vehtari et al. 2024 (Pareto smoothed importance sampling), section 2; the fit is that
     of Zhang and Stephens 2009, drawn a little towards 1/2 as there.
@@ -73,8 +103,10 @@ def pareto_k(log_weights: Any) -> float:
     tail = np.exp(values[-size:] - values[-1]) - np.exp(values[-size - 1] - values[-1])
     if tail[-1] < 1e-5:  # no more than the rounding of float32
         return -math.inf
-    shape = _pareto_shape(tail[tail > 0])
-    return (size * shape + 5) / (size + 10)
+    tail = tail[tail > 1e-290]  # others have no digits left
+    if len(tail) < 5:
+        return math.inf
+    return (len(tail) * _pareto_shape(tail) + 5) / (len(tail) + 10)
 
 
 def _pareto_shape(excess: Array) -> float:

@@ -105,10 +105,10 @@ class Progress:
                 self.live.update(line, refresh=True)
             return
         ends = "" if left is None else f"  {clock(left)} left"
-        loss = f"{self.training} {_short(self.loss):>7} {self.loss_unit}"
+        told = f"{self.training} {_short(self.loss):>7} {self.loss_unit}"
         self._print(
             f"step {step:>6,}{f'  epoch {epoch:.1f}' if epoch else ''}  {clock(seconds):>7}  "
-            f"{loss}  lr {lr:.0e}  {rate:,.0f}/s{ends}"
+            f"{told}  lr {lr:.0e}  {rate:,.0f}/s{ends}"
         )
 
     def validated(self, record: dict[str, float], best: dict[str, float]) -> None:

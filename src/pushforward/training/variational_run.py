@@ -14,7 +14,7 @@ from torch import Tensor
 from ..files import writing
 from ..flow import Flow
 from .history import Run, loss_window
-from .importance import Importance
+from .importance import Importance, check_weights
 from .progress import clock
 
 if TYPE_CHECKING:
@@ -80,8 +80,12 @@ class VariationalRun(Run):
         """Draw ``n`` events of the flow with self-normalised weights: ``(n, *shape)``, ``(n,)``.
 
         The weights add up to 1; weighted means over the events are means under the density.
+
+        Raises:
+            NumericalError: a weight that is NaN or infinite, or no weight above 0.
         """
         x, log_weights = weighted_draws(self.flow, self.energy, n, seed)
+        check_weights(log_weights.cpu())
         return x, torch.softmax(log_weights, dim=0)
 
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -155,7 +159,7 @@ def weighted_draws(
     generator = None if seed is None else torch.Generator(flow.device).manual_seed(seed)
     events, log_weights = [], []
     with flow.evaluating():
-        for start in range(0, n, _CHUNK):
+        for start in range(0, max(n, 1), _CHUNK):
             x, log_q = flow.rsample(min(_CHUNK, n - start), generator=generator)
             events.append(x)
             log_weights.append(-energy(x).double() - log_q.double())
