@@ -82,7 +82,7 @@ def train(name: str, data: pf.Dataset, args: argparse.Namespace) -> None:
     note = f"{epochs:.2f} epochs, {parameters:,} parameters; +- {error:.4f} (s.e.)"
     record(
         f"mnist_{name}",
-        [row(f"MNIST, {what}", published, f"{bits.mean():.4f} bits/dim", note)],
+        [row(f"MNIST, {what}", published or "-", f"{bits.mean():.4f} bits/dim", note)],
         protocol=(__doc__ or "").split("Protocol: ")[1].split("\n\n")[0],
         command=f"python reproductions/mnist.py --models {name} --minutes {args.minutes:g} "
         f"--seed {args.seed}",

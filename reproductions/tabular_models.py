@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import pushforward as pf
 
-__all__ = ["OURS", "PEERS", "Contender", "Splits", "mixture", "train"]
+__all__ = ["OURS", "PEERS", "Contender", "Splits", "mixture", "scores", "train"]
 
 
 @dataclass(frozen=True)

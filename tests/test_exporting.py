@@ -140,6 +140,16 @@ def test_what_cannot_be_traced_is_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_vae_gives_its_means_and_says_in_a_line_what_onnx_lacks(tmp_path):
+    vae = pf.VAE((2,), hidden=(4,), latent=2)
+    assert vae.export(tmp_path / "a.pt2", function="encode") < 1e-5
+    with pytest.raises(InputError) as told:
+        vae.export(tmp_path / "a.onnx")
+    assert "No ONNX function found" in str(told.value)
+    assert "\x1b" not in str(told.value)
+    assert len(str(told.value)) < 250
+
+
 def test_a_program_that_differs_is_not_kept(tmp_path, monkeypatch):
     flow, _, _ = made("rows")
     (tmp_path / "a.pt2").write_text("what was there")

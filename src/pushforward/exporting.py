@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,8 +130,12 @@ def _require_onnx() -> None:
 
 
 def _refusal(flow: Flow, kind: str, function: str, error: Exception) -> str:
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    reason = f"{type(error).__name__}: {said}"[:200].rstrip(". ")
+    first: BaseException = error
+    while first.__cause__ is not None:  # what came of it has more lines than meaning
+        first = first.__cause__
+    said = next((line.strip() for line in str(first).splitlines() if line.strip()), "")
+    said = re.sub(r"\x1b\[[0-9;]*m", "", said).split(". ")[0]
+    reason = (said or type(first).__name__)[:160].rstrip(". ")
     way = "try format onnx, or replace the layer that it names"
     if kind == "onnx":
         way = "try format torch"
@@ -155,7 +160,7 @@ class _Program(nn.Module):
         if self.function == "log_prob":
             return self.flow.log_prob(x, context, check=False)
         if self.function == "encode":
-            return self.flow.chain(x, context)[0]
+            return self.flow.latents(x, context)
         return self.flow.chain.inverse(x, context)[0]
 
 

@@ -267,7 +267,11 @@ class Flow(Model):
         """The latent of each event, all of it (factored-out parts too), in evaluation mode."""
         x, context = self.prepare(x, context, True)
         with self.evaluating():
-            return self.chain(x, context)[0]
+            return self.latents(x, context)
+
+    def latents(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """What ``encode`` gives, of data that are not checked and in the mode that it is in."""
+        return self.chain(x, context)[0]
 
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """The event of each latent ``(N, *latent_shape)``: ``decode(encode(x))`` is x."""

@@ -1,14 +1,18 @@
 """Models side by side: what is measured, and how it is ordered and shown."""
 
 import json
+import math
 
 import numpy as np
 import pytest
+import torch
 
 from pushforward import InputError, RealNVP, evaluate, fit, load, open_data
+from pushforward.distances import sliced_wasserstein
 from pushforward.jobs.comparing import compare_runs
 from pushforward.jobs.comparison import Comparison, Entry
 from pushforward.jobs.comparison_page import NAMES, write_comparison
+from pushforward.jobs.measuring import SampleRuler
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +47,32 @@ def test_measures_are_those_of_the_saved_models_and_the_best_comes_first(runs, r
         assert found.density == "exact"
         assert found.parameters == sum(p.numel() for p in flow.parameters())
         assert found.samples.shape == (2000, 2)
+        samples = flow.sample(2000, seed=0)[: len(rows.test)]
+        spread = torch.from_numpy(rows.test.std(0))
+        apart = sliced_wasserstein(samples / spread, torch.from_numpy(rows.test) / spread)
+        assert found.distance == pytest.approx(apart, rel=1e-5)
         assert found.samples_per_second > 0
         assert found.scores_per_second > 0
+
+
+@pytest.mark.parametrize("levels", [None, 256])
+def test_a_distance_does_not_depend_on_units_and_knows_its_own_floor(levels):
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 1e3, 1e-4]) if levels is None else 1.0
+    middle = 1e6 if levels is None else 100
+
+    def draw(n, shift=0.0):
+        values = middle + scale * (10 * rng.normal(size=(n, 3)) + shift)
+        return values if levels is None else values.round().astype(np.int64)
+
+    ruler = SampleRuler(draw(1000), levels)
+    own = [ruler(torch.as_tensor(draw(1000))) for _ in range(10)]
+    assert np.mean(own) == pytest.approx(ruler.floor, rel=0.35)
+    # Moved by d in every number, it is d, of standard deviations (here 10) or of the range.
+    moved = ruler(torch.as_tensor(draw(1000, shift=30.0)))
+    assert moved == pytest.approx(3 if levels is None else 30 / 255, rel=0.1)
+    if levels is None:
+        assert ruler(torch.full((1000, 3), torch.inf)) == math.inf
 
 
 def test_the_page_holds_everything_and_nothing_from_elsewhere(runs, rows, tmp_path):
@@ -85,14 +113,22 @@ def test_losses_in_another_unit_and_failures_stand_below():
         threads=1,
         entries=(
             entry("a", density="exact", loss=-1.5, error=0.01, unit="nats", parameters=1000),
-            entry("b", density="none", memory=2**21, seconds=130.0, samples_per_second=3.2),
+            entry(
+                "b",
+                distance=0.1234,
+                density="none",
+                memory=2**21,
+                seconds=130.0,
+                samples_per_second=3.2,
+            ),
             entry("c", failed="failed: why"),
         ),
     )
     first, second, third = comparison.rows()
-    assert first[:4] == ("a", "-1.500 ± 0.01", "exact", "1,000")
-    assert second == ("b", "-", "none", "-", "2.2 min", "3.2", "-", "2")
-    assert third[2] == "failed: why"
+    assert first[:5] == ("a", "-1.500 ± 0.01", "exact", "-", "1,000")
+    assert second == ("b", "-", "none", "0.123", "-", "2.2 min", "3.2", "-", "2")
+    assert third[2] == "failed"
+    assert "c failed: why." in comparison.sentences
     assert any("no likelihood" in said for said in comparison.sentences)
 
 

@@ -132,6 +132,13 @@ def test_the_order_is_part_of_the_weights():
     assert torch.equal(other.inverse(x)[0], one.inverse(x)[0])
 
 
+def test_a_context_that_is_missing_is_missed():
+    it, x = layer(context=2), torch.zeros(1, D, dtype=torch.float64)
+    for apply in (it, it.inverse):
+        with pytest.raises(InputError, match="takes a context, one row per event, and got none"):
+            apply(x)
+
+
 def test_it_begins_as_the_identity():
     x = torch.randn(3, D)
     z, log_det = Autoregressive((D,), Affine(SoftClamp()))(x)

@@ -173,6 +173,16 @@ def test_draws_of_x_follow_the_decoder():
     assert ((share - truth).abs() < 5 * (truth * (1 - truth) / 20_000).sqrt() + 1e-9).all()
 
 
+@torch.no_grad()
+def test_latents_that_lie_close_are_drawn_with_noise_of_their_own():
+    """Cut to integers like the data, most latents would share a few draws of noise."""
+    layer = flow(levels=5, shape=(1, 4, 4)).chain[0]
+    z = 0.3 * torch.randn(50, 2, dtype=torch.float64)
+    flat = layer.decoder(z, None).zero_()  # the noise alone decides
+    layer.decoder.forward = lambda z, context: flat
+    assert len(layer.inverse(z)[0].flatten(1).unique(dim=0)) == 50
+
+
 def test_gradients_reach_encoder_decoder_and_posterior():
     made = flow(posterior=2, prior=2, context=3).train()
     x, c = data(made), torch.randn(5, 3, dtype=torch.float64)

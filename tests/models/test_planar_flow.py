@@ -82,6 +82,7 @@ def test_a_context_chooses_the_density():
         (lambda: PlanarFlow((2,), "circular"), "kind"),
         (lambda: PlanarFlow((2,), couplings=3), "no setting 'couplings'"),
         (lambda: PlanarFlow((3,), "sylvester", columns=4), "1 to 3 columns"),
+        (lambda: PlanarFlow((3,), columns=2), "columns=2 is of Sylvester layers"),
         (lambda: pf.create("planar"), "needs a shape"),
     ],
 )

@@ -109,6 +109,39 @@ def test_training_raises_the_bound_and_reconstructs():
     assert (vae.reconstruct(x[:50]).round() == torch.from_numpy(x[:50])).float().mean() > 0.98
 
 
+def test_free_nats_fade_to_the_bound():
+    vae, x = VAE((2,), latent=3, free_nats=0.7).double(), torch.randn(40, 2).double()
+    layer = vae.chain[-1]
+
+    def at(passes):
+        layer.passes.fill_((5 << 32) + passes)
+        vae.train()
+        found = vae.objective(x)
+        layer.passes.fill_((5 << 32) + passes)
+        return found, vae.elbo(x)
+
+    mean, log_scale = layer.posterior_normal(vae.chain[0](x)[0])
+    normal = torch.distributions.Normal
+    divergence = torch.distributions.kl_divergence(normal(mean, log_scale.exp()), normal(0.0, 1.0))
+    for passes, free in ((499, 0.35), (999, 0.0), (5000, 0.0)):  # forward counts its own pass
+        found, bound = at(passes)
+        paid = (free - divergence).clamp(min=0).sum(1)
+        assert torch.allclose(found, bound - paid, atol=1e-6)
+        assert bool((paid > 0).any()) == (free > 0)
+
+
+def test_two_moons_do_not_collapse_to_a_line():
+    """A latent for each of two columns, unlike the wide line that an ELBO alone stays with."""
+    data = pf.open_data("two-moons")
+    vae = VAE((2,), hidden=(64, 64))
+    options = {"max_steps": 150, "batch_size": 256, "ema": 0.0, "lr": 5e-3, "threads": 1}
+    pf.fit(vae, data, progress=False, schedule="constant", validate_on=200, **options)
+    x = torch.as_tensor(data.test[:500])
+    mean, log_scale = vae.chain[-1].posterior_normal(vae.chain[0](x)[0])
+    assert (mean.std(0) > 0.7).all()
+    assert (log_scale.mean(0) < -0.7).all()
+
+
 def test_validation_never_steps_the_optimiser():
     """The course's code trained on its validation images."""
     x, held_out = (np.random.default_rng(s).integers(0, 2, (64, 4), np.uint8) for s in (0, 1))

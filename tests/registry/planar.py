@@ -26,6 +26,7 @@ LAYERS = {
 MODELS = {
     "planar-rows": partial(PlanarFlow, (4,), layers=3),
     "planar-rows-sampling": partial(PlanarFlow, (3,), layers=3, direction="sampling"),
+    "planar-rows-levels": partial(PlanarFlow, (2,), layers=2, levels=17),
     "radial-rows": partial(PlanarFlow, (3,), "radial", layers=2),
     "sylvester-rows-context": partial(
         PlanarFlow, (3,), "sylvester", layers=2, direction="sampling", context=2, width=6

@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 import pushforward as pf
 from pushforward import InputError
 from pushforward.gaussian_mixture import GaussianMixture
+from pushforward.models import gmm
 from pushforward.models.gmm import GMM
 from pushforward.training.em import MixtureFit
 from pushforward.training.events import Events
@@ -242,3 +243,12 @@ def test_the_best_mixture_of_the_digits():
     pf.fit(flow, data, progress=False, threads=1)
     # The best found by hand in a logit space: 2.078 validation, 2.100 test, on another split.
     assert pf.evaluate(flow, data.test).bits_per_dim < 2.10
+
+
+def test_diagonal_covariances_that_nobody_asked_for_are_told(monkeypatch):
+    monkeypatch.setattr(gmm, "_LARGEST_FULL", 1)
+    x, told = blobs(60), []
+    for options in ({}, {"covariance": "diag"}, {"covariance": "full"}):
+        run = pf.fit(GMM((2,), components=2, **options), x, max_steps=2, progress=False)
+        told.append(any("covariance='full'" in sentence for sentence in run.events))
+    assert told == [True, False, False]

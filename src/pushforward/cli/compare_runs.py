@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import torch
 import typer
 
 from ..data import Dataset
@@ -88,9 +89,11 @@ def hold(contest: Contest, dataset: Dataset, command: str) -> dict[str, str]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     counts = ", ".join(f"{len(part):,} {name}" for name, part in dataset.splits().items())
+    notes = {"notes" if not index else " " * index: n for index, n in enumerate(dataset.notes)}
     pairs(
         {
             "data": f"{dataset.name}: {counts}",
+            **notes,
             "models": ", ".join(contest.plans),
             "budget": f"{contest.budget:g} s each",
             "folder": contest.folder,
@@ -137,7 +140,11 @@ def conclude(contest: Contest, dataset: Dataset, failed: Mapping[str, str], comm
         name, why = next(iter(failed.items()))
         raise InputError(f"no model could be trained; {name} {why}")
     runs = {name: contest.run(name) for name in contest.plans}
-    comparison = compare_runs(runs, dataset, failed=failed)
+    asked = next(iter(contest.plans.values())).fit
+    if asked.get("threads"):
+        torch.set_num_threads(asked["threads"])
+    device = asked.get("device") or "cpu"
+    comparison = compare_runs(runs, dataset, failed=failed, device=device)
     paths = write_comparison(contest.folder, comparison, dataset, command)
     say()
     cells = [comparison.header, *comparison.rows()]
@@ -154,11 +161,10 @@ def conclude(contest: Contest, dataset: Dataset, failed: Mapping[str, str], comm
 
 
 def _columns_that_fit(cells: Sequence[Sequence[str]]) -> int:
-    """How many columns the terminal has room for; why a model failed may go over several lines."""
+    """How many columns the terminal has room for."""
     room = shutil.get_terminal_size().columns + 2
     for count, column in enumerate(zip(*cells, strict=True)):
-        width = max(map(len, column)) if count != 2 else len("lower bound")
-        room -= width + 2
+        room -= max(map(len, column)) + 2
         if room < 0:
             return max(3, count)
     return len(cells[0])

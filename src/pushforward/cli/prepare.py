@@ -117,8 +117,8 @@ def _check_fits(flow: Flow, dataset: Dataset, plan: Plan) -> None:
             f"shape {dataset.shape}; {way}."
         )
     if flow.levels != dataset.levels:
-        raise InputError(
-            f"model.levels = {flow.levels} will not do: {dataset.name} has "
-            f"{'no levels' if dataset.levels is None else f'{dataset.levels} levels'}; set "
-            f"data.levels, or leave both out."
-        )
+        own = "real numbers" if flow.levels is None else f"integers of {flow.levels:,} levels"
+        theirs = "real numbers" if dataset.levels is None else f"{dataset.levels:,} levels"
+        settable = any(item.name == "levels" for item in dataclasses.fields(flow.config))
+        way = "leave model.levels and data.levels out" if settable else "use another model"
+        raise InputError(f"{plan.name} is for {own}, but {dataset.name} has {theirs}; {way}.")

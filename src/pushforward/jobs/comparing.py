@@ -39,6 +39,7 @@ def compare_runs(
     failed: Mapping[str, str] | None = None,
     most: int = 10_000,
     draws: int | None = None,
+    device: str = "cpu",
 ) -> Comparison:
     """Measure trained models on the same held-out events.
 
@@ -48,6 +49,7 @@ def compare_runs(
         failed: name -> why there is no model, for runs that ended without one.
         most: held-out events at most; the first of them, the same for all.
         draws: samples kept of each; 36 images or 2,000 rows if None.
+        device: where they are measured.
 
     Raises:
         InputError: no runs, a folder without a model, or models of other data.
@@ -66,7 +68,7 @@ def compare_runs(
         if name in failed:
             entries.append(Entry(name=name, folder=Path(folder), failed=failed[name]))
             continue
-        model = load(folder)
+        model = load(folder, device=device)
         if model.shape != dataset.shape:
             raise InputError(
                 f"{folder} holds a model of events of shape {model.shape}; {dataset.name} has "

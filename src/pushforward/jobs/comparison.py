@@ -119,7 +119,7 @@ class Comparison:
             (
                 entry.name,
                 _loss(entry, self.unit),
-                entry.failed or entry.density,
+                "failed" if entry.failed else entry.density,
                 "-" if entry.distance is None else f"{entry.distance:.3g}",
                 "-" if entry.parameters is None else f"{entry.parameters:,}",
                 "-" if entry.seconds is None else _duration(entry.seconds),
@@ -149,6 +149,10 @@ class Comparison:
             said.append(self._about_distances)
         if any(entry.density == "none" and not entry.failed for entry in self.entries):
             said.append("A model without a density has no likelihood: compare distance and looks.")
+        for entry in self.entries:
+            if entry.failed:
+                why = entry.failed.removeprefix("failed: ").rstrip(".")
+                said.append(f"{entry.name} failed: {why}.")
         said.append("MiB: the most memory that the training process held, libraries included.")
         return said
 

@@ -113,10 +113,12 @@ def _draw_samples(path: Path, comparison: Comparison, dataset: Dataset) -> None:
         assert entry.samples is not None
         draw(axes, entry.samples, comparison.levels, window)
         axes.set_title(_caption(entry, comparison.unit), fontsize=10)
-    if not images and dataset.columns is not None and len(dataset.columns) > 1:
-        first, second, *rest = dataset.columns
-        more = f"; {len(rest)} more columns are not shown" if rest else ""
-        figure.supxlabel(f"{second} over {first}{more}".replace("$", r"\$"), fontsize=9)
+    if not images and dataset.columns is not None:
+        first, *others = dataset.columns
+        said = f"{others[0]} over {first}" if others else first
+        if hidden := len(others) - 1 if others else 0:
+            said += f"; {hidden} more column{'s are' if hidden > 1 else ' is'} not shown"
+        figure.supxlabel(said.replace("$", r"\$"), fontsize=9)
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
@@ -133,7 +135,8 @@ def _row_panel(axes: Axes, rows: Any, levels: int | None, window: Any) -> None:
     axes.tick_params(labelsize=7)
     (left, right), across = window[0], rows[:, 0]
     if rows.shape[1] == 1:
-        axes.hist(across[np.isfinite(across)], bins=50, range=(left, right), density=True)
+        bins = int(np.clip(2 * len(across) ** (1 / 3), 8, 40))
+        axes.hist(across[np.isfinite(across)], bins=bins, range=(left, right), density=True)
         return
     axes.plot(across, rows[:, 1], ".", ms=2.5, mew=0, alpha=0.5)
     axes.set_xlim(left, right)

@@ -106,7 +106,7 @@ class LatentVariable(Noisy):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw x given z."""
         parameters = self.decoder(z, context)
-        x = self.observation.sample(parameters, self.uniform(z, self.shape))
+        x = self.observation.sample(parameters, self.uniform(z, self.shape, latent=True))
         mean, log_scale, features = self._encoded(x, context)
         start, log_det = self.posterior.inverse(z, features) if len(self.posterior) else (z, 0.0)
         epsilon = (start - mean) * torch.exp(-log_scale)

@@ -33,7 +33,7 @@ class Monitor:
 
     def __init__(self, x: Tensor, watched: Tensor | None = None) -> None:
         watched = x if watched is None else watched
-        self.tolerance = max(1e-6, 3 * torch.finfo(x.dtype).eps ** 0.5)  # 1e-3 in float32
+        self.tolerance = _tolerance(x.dtype)
         count = min(_NUMBERS, watched.numel())
         steps = torch.arange(count, dtype=torch.float64, device=x.device) * _GOLDEN
         self.places = (steps.frac() * watched.numel()).long()
@@ -44,6 +44,10 @@ class Monitor:
     def bear_coarse_conditioners(self) -> None:
         """Restored numbers may round to other bfloat16 ones: an error as of 1e-3 then, not 1e-6."""
         self.tolerance = max(self.tolerance, 0.03)
+
+    def bear_networks_in(self, dtype: torch.dtype) -> None:
+        """The same where the networks round what they see to a type that is less fine than x."""
+        self.tolerance = max(self.tolerance, _tolerance(dtype))
 
     def start(self, z: Tensor) -> None:
         """At the start of a way back, z being what left the last layer."""
@@ -88,6 +92,10 @@ class Monitor:
             f"would be wrong. Use memory='checkpoint', float64 (flow.double()), or tighter bounds "
             f"on the scales."
         )
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    return max(1e-6, 3 * float(torch.finfo(dtype).eps) ** 0.5)  # 1e-3 in float32
 
 
 def _sums(x: Tensor) -> Tensor:

@@ -48,7 +48,12 @@ class Noisy(Layer):
         return torch.promote_types(self.anchor.dtype, torch.float32)
 
     def uniform(
-        self, x: Tensor, shape: tuple[int, ...] | None = None, *, bits: int | None = None
+        self,
+        x: Tensor,
+        shape: tuple[int, ...] | None = None,
+        *,
+        bits: int | None = None,
+        latent: bool = False,
     ) -> Tensor:
         """Noise in (0, 1), of the shape of ``x`` or ``(N, *shape)``; call it once in a forward.
 
@@ -56,6 +61,7 @@ class Noisy(Layer):
             x: the events that it is hashed from.
             shape: of an event's noise.
             bits: how fine it is; as the type of floating-point numbers allows if None.
+            latent: ``x`` are latents, real numbers even if the data are integers.
         """
         seed = self.seed
         if self.training:
@@ -63,7 +69,8 @@ class Noisy(Layer):
             seed = -(seed + self.passes)  # below 0, where no evaluation looks
         if bits is None:
             bits = 44 if self.dtype == torch.float64 else 21
-        x = x if self.levels is None else x.to(torch.int64)  # 3 and 3.0 are the same pixel
+        if self.levels is not None and not latent:
+            x = x.to(torch.int64)  # 3 and 3.0 are the same pixel
         return content_noise(x, seed, bits, self.dtype, shape)
 
     def normal(self, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:

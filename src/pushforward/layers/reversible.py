@@ -145,6 +145,8 @@ class _Restore(torch.autograd.Function):
         z, log_det = step.run(x, context)
         if step.occasion.coarse:
             run.monitor.bear_coarse_conditioners()
+        for dtype in {weight.dtype for weight in weights} - {x.dtype}:
+            run.monitor.bear_networks_in(dtype)
         ctx.run, ctx.step, ctx.adds = run, step, total is not None
         ctx.save_for_backward(context, z if step is run.last else None, *weights)
         return z, log_det if total is None else total + log_det

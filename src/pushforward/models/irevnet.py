@@ -16,7 +16,7 @@ from ..elementwise import Additive
 from ..errors import InputError
 from ..layers import Chain, Coupling, Layer, Shape, Squeeze
 from ..nets.residual import Residual
-from .classifier import Classifier
+from .classifier import Classifier, in_float64
 from .family import Family, Preset
 from .settings import checked, event_shape, settings
 
@@ -86,10 +86,13 @@ class InvertibleClassifier(Classifier):
     )
 
     def features(self, x: Any) -> Tensor:
-        """The last features ``(N, *feature_shape)``, before the mean over positions."""
+        """The last features ``(N, *feature_shape)``, before the mean over positions.
+
+        In float64, for the digits that the way back needs; the networks compute in their own type.
+        """
         x, _ = self.prepare(x, None, True)
         with self.evaluating():
-            return self._features(self.scale(x))
+            return self._features(in_float64(self.scale(x)))
 
     @torch.no_grad()
     def invert(self, features: Any, *, whole: bool = True) -> Tensor:
@@ -105,7 +108,8 @@ class InvertibleClassifier(Classifier):
         """
         z = check_events(
             features, name=f"invert of {self.name}", shape=self.feature_shape, levels=None
-        ).to(self.device, self.dtype)
+        )
+        z = z.to(self.device, torch.promote_types(z.dtype, self.dtype))
         with self.evaluating():
             for part in reversed(self.body):
                 z = part.inverse(z)[0] if isinstance(part, Chain) else part.inverse(z)  # type: ignore[operator]

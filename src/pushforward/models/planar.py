@@ -13,7 +13,16 @@ from pydantic.dataclasses import dataclass
 from ..bases import DiagonalNormal
 from ..errors import InputError
 from ..flow import Flow
-from ..layers import Inverted, Layer, Planar, Radial, Standardize, Sylvester
+from ..layers import (
+    Dequantize,
+    Inverted,
+    Layer,
+    Logit,
+    Planar,
+    Radial,
+    Standardize,
+    Sylvester,
+)
 from .family import Family, Preset
 from .settings import checked, event_shape, settings
 
@@ -27,6 +36,8 @@ class PlanarFlowConfig:
     family: ClassVar[str] = "planar"
 
     shape: tuple[PositiveInt, ...]
+    levels: int | None = Field(default=None, ge=2)
+    """Integer levels of discrete data; None for continuous data."""
     kind: Literal["planar", "radial", "sylvester"] = "planar"
     layers: int | None = Field(default=None, ge=1)
     """How many: 16, of Sylvester layers 4."""
@@ -40,6 +51,8 @@ class PlanarFlowConfig:
     """Numbers of context, from which networks make the parameters of every layer."""
     width: int = Field(default=64, ge=1)
     """Hidden units of those networks."""
+    alpha: float | None = Field(default=None, gt=0, lt=0.5)
+    """Squash of integers before the logit; None lets the data choose when training begins."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights."""
 
@@ -54,8 +67,8 @@ def PlanarFlow(
     Args:
         shape: ``(D,)``.
         kind: of the layers.
-        **options: any other field of ``PlanarFlowConfig``: layers, direction, columns, context,
-            width, seed.
+        **options: any other field of ``PlanarFlowConfig``: levels, layers, direction, columns,
+            context, width, alpha, seed.
 
     Raises:
         InputError: not rows, or an unknown or impossible option; says which and why.
@@ -79,6 +92,11 @@ def build_planar_flow(config: PlanarFlowConfig) -> Flow:
             f"PlanarFlow is for rows (D,); got events of shape {config.shape}. Use RealNVP for "
             f"images."
         )
+    if config.columns is not None and config.kind != "sylvester":
+        raise InputError(
+            f"columns={config.columns} is of Sylvester layers, and kind is {config.kind!r}: leave "
+            f"it out, or take kind='sylvester'."
+        )
     (size,) = config.shape
     hidden = (config.width,)
     kinds: dict[str, Callable[[], Layer]] = {
@@ -94,9 +112,12 @@ def build_planar_flow(config: PlanarFlowConfig) -> Flow:
         layers = [kinds[config.kind]() for _ in range(count)]
         if config.direction == "sampling":
             layers = [Inverted(layer) for layer in layers]
+        start: list[Layer] = [Standardize(config.shape)]
+        if config.levels is not None:
+            start = [Dequantize(config.levels), Logit(config.alpha, config.levels)]
         flow = Flow(
             config.shape,
-            [Standardize(config.shape), *layers],
+            [*start, *layers],
             DiagonalNormal(config.shape),
             context=config.context,
             name="PlanarFlow",

@@ -177,15 +177,13 @@ class VariationalAutoencoder(Flow):
         normal = isinstance(last, LatentVariable) and not len(last.posterior)
         return normal and isinstance(self.base, StandardNormal)
 
-    def encode(self, x: Any, context: Any = None) -> Tensor:
+    def latents(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The latent of each event at noise 0, ``(N, latent)``: the mean of a normal posterior."""
-        x, context = self.prepare(x, context, True)
-        with self.evaluating():
-            for layer in self.chain:
-                if isinstance(layer, LatentVariable):
-                    x = layer.centre(x, context)
-                else:
-                    x = layer(x, context)[0]
+        for layer in self.chain:
+            if isinstance(layer, LatentVariable):
+                x = layer.centre(x, context)
+            else:
+                x = layer(x, context)[0]
         return x
 
     def expected(self, z: Any, context: Any = None) -> Tensor:

@@ -76,7 +76,7 @@ class MADE(nn.Module):
         dropout: probability, after each activation.
 
     Raises:
-        InputError: an order that is none.
+        InputError: an order that is none; in use, a context that is missing.
     """
 
     position: Tensor
@@ -142,8 +142,10 @@ class MADE(nn.Module):
         return cast("list[_Masked]", list(self.layers))
 
     def _seen(self, context: Tensor | None) -> Tensor | None:
-        if self.context is None or context is None:
+        if self.context is None:
             return None
+        if context is None:
+            raise InputError("this MADE takes a context, one row per event, and got none.")
         with torch.autocast(context.device.type, enabled=False):
             seen: Tensor = self.context(context.to(self.context.weight.dtype))
         return seen

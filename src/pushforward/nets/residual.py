@@ -76,7 +76,8 @@ class Residual(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute what is to be added."""
+        """Compute what is to be added, in the type of the weights, whatever that of ``x``."""
+        x = x.to(self.convolutions[0].weight.dtype)
         if self.unsqueeze:
             x = pixel_shuffle(x, 2)
         last = len(self.norms) - 1

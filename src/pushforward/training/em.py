@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -47,6 +48,7 @@ class MixtureFit:
 
     Attributes:
         steps: EM iterations so far, of all runs.
+        tell: called after every few iterations, by whom other processes know that it is alive.
     """
 
     def __init__(
@@ -79,13 +81,14 @@ class MixtureFit:
                     f"or another folder."
                 )
             self._resume(folder)
-        events, said = enough_events(flow, train, config.seed)
-        if said:
-            self._say(said)
+        events, notes = enough_events(flow, train, config.seed)
+        for note in notes:
+            self._say(note)
         flow.initialise(*events.some(10_000, config.seed).all())
         self.rows, self.sample = len(events), events.some(1_000).all()[0]
         self.z = encoded_events(flow, events, config.seed)
         self.spread = float(self.z.var(axis=0).mean()) or 1.0
+        self.tell: Callable[[], object] = lambda: None
         self.pace = 0.0  # seconds that the last few iterations took, per component
         self.tried: dict[tuple[int, float], float] = {}
 
@@ -151,8 +154,7 @@ class MixtureFit:
     def _search(self) -> None:
         components, place = self.flow.config.components, (0.0, _SHARE)
         if self.best is not None:  # of the run that goes on
-            share = math.log10(self.best[2] / self.spread)
-            place = math.log2(self.best[1].components), share
+            place = math.log2(self.best[1].components), math.log10(self.best[2] / self.spread)
         if components is not None:
             place = math.log2(components), place[1]
         loss = self._loss(place)
@@ -210,8 +212,7 @@ class MixtureFit:
                     return least
             done += mixture.n_iter_
             self.steps += mixture.n_iter_
-            self.pace = (time.monotonic() - began) / (components * mixture.n_iter_)
-            self.pace *= chunk
+            self.pace = chunk * (time.monotonic() - began) / (components * mixture.n_iter_)
             least = min(least, self._measured(mixture, components, reg))
             if mixture.converged_:
                 break
@@ -252,22 +253,18 @@ class MixtureFit:
             "components": components,
             "reg": reg,
         }
-        result = self.result
-        result.records.append(record)
+        self.result.records.append(record)
         if self.best is None or loss < self.best[0]:
             self.best = (loss, base, reg)
-            result.best = record
+            self.result.best = record
         if self.folder is not None:
-            result.save(self.folder / "metrics.jsonl")
+            self.result.save(self.folder / "metrics.jsonl")
+        epoch, rate = float(self.steps), record["items_per_second"]
         self.show.update(
-            step=self.steps,
-            epoch=float(self.steps),
-            seconds=seconds,
-            loss=train,
-            lr=0.0,
-            rate=record["items_per_second"],
+            step=self.steps, epoch=epoch, seconds=seconds, loss=train, lr=0.0, rate=rate
         )
-        self.show.validated(record, result.best)
+        self.show.validated(record, self.result.best)
+        self.tell()
         return loss
 
     def _conclude(self, loss: float, base: GaussianMixture, reg: float) -> None:

@@ -20,22 +20,27 @@ _ENOUGH = 12_000
 """Events that integers are dequantised to, again and again if there are fewer: up to 8 times."""
 
 
-def enough_events(flow: MixtureFlow, train: Events | Stream, seed: int) -> tuple[Events, str]:
+def enough_events(flow: MixtureFlow, train: Events | Stream, seed: int) -> tuple[Events, list[str]]:
     """As many training events as EM can go through again and again, in memory.
 
     Returns:
-        the events, and a sentence if they are not all.
+        the events, and sentences on what was chosen: not all of them, diagonal covariances.
     """
+    said = []
     size = flow.dims
     square = size**2 if flow.covariance == "full" else size
     most = max(5 * size, 1_000, min(200_000, int(_WORK / square)))
+    if flow.covariance == "diag" and flow.config.covariance is None:
+        said.append(
+            f"Covariances are diagonal, since full ones of {size:,} numbers would be "
+            f"{size * (size + 1) // 2:,} a component: covariance='full' has them."
+        )
     if isinstance(train, Stream):
-        said = f"EM learns from the first {most:,} events of the stream at most."
+        said.append(f"EM learns from the first {most:,} events of the stream at most.")
         return Events(*train.batch(0, most)), said
     if most < len(train):
-        said = f"EM learns from {most:,} of the {len(train):,} training events."
-        return train.some(most, seed), said
-    return train.some(most, seed), ""
+        said.append(f"EM learns from {most:,} of the {len(train):,} training events.")
+    return train.some(most, seed), said
 
 
 @torch.no_grad()

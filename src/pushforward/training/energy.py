@@ -49,6 +49,8 @@ def checked_energy(energy: Any, flow: Flow) -> Callable[[Tensor], Tensor]:
         except RuntimeError as error:
             if "numpy()" in str(error):
                 raise InputError(_no_gradient("it turns events into NumPy arrays")) from None
+            kind = str(x.dtype).removeprefix("torch.")
+            error.add_note(f"The energy was given {len(x)} events {_batch(flow)} of {kind}.")
             raise
     _check_finite(values, x, "value")
     if not values.requires_grad:
@@ -82,5 +84,6 @@ def _check_finite(values: Tensor, x: Tensor, what: str) -> None:
     raise InputError(
         f"the {what} of the energy is {kind} for {len(bad)} of {len(x)} samples of the flow, such "
         f"as ({shown}{', ...' if len(numbers) > 4 else ''}). It must be finite wherever the flow "
-        f"can go: make walls smooth, or let layers map the flow into the domain."
+        f"can go: make walls smooth, or write it in coordinates without edges, for positive x as "
+        f"U(exp(y)) - y.sum(dim=1)."
     )

@@ -80,7 +80,7 @@ def check_weights(log_weights: Any) -> None:
     if len(values) and values.max() == -math.inf:
         raise NumericalError(
             f"all {len(values):,} samples of the flow have infinite energy, and nothing can be "
-            f"estimated: let layers map the flow into the domain."
+            f"estimated: write the energy in coordinates without edges."
         )
 
 

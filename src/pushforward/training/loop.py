@@ -18,7 +18,7 @@ from ..models.gmm import MixtureFlow
 from ..models.settings import checked
 from ..threads import training_threads
 from .checkpoint import alone_in
-from .em import MixtureFit
+from .em_ranks import learn_mixture
 from .events import training_events
 from .feed import Feed
 from .history import Run
@@ -95,7 +95,9 @@ def fit(
         held = alone_in(place) if place and ranks.lead else contextlib.nullcontext()
         with held, _surroundings(flow, config, ranks):
             if isinstance(flow, MixtureFlow):
-                return MixtureFit(flow, train, validation, config, place, progress, resume).run()
+                return learn_mixture(
+                    flow, train, validation, config, ranks, place, progress, resume
+                )
             feed = Feed(train, config, flow.device)
             session = Session(flow, config, feed, validation, ranks, place, progress)
             try:

@@ -115,6 +115,11 @@ def _check_flow(flow: Any) -> None:
             f"{flow.name} takes a context, and fit_density fits one density: build the flow "
             f"without context=."
         )
+    if flow.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"fit_density fits in float32 or float64; {flow.name} is in "
+            f"{str(flow.dtype).removeprefix('torch.')}: call its float() first."
+        )
 
 
 class _Fitting:
@@ -183,7 +188,7 @@ class _Fitting:
         values = self.energy(x)
         loss = (log_q + self.beta(step) * values).mean()
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward(inputs=self.weights)  # an energy may have weights of its own
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip)
         value = loss.item()
         if not math.isfinite(value):

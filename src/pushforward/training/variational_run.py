@@ -73,7 +73,7 @@ class VariationalRun(Run):
 
     @property
     def pareto_k(self) -> float:
-        """Above 0.7 the weights cannot be trusted, nor what rests on them."""
+        """Above 0.7 nothing that rests on the weights can be trusted, above 0.5 not log_z_error."""
         return self.estimate.pareto_k
 
     def sample(self, n: int, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
@@ -100,11 +100,6 @@ class VariationalRun(Run):
         """A few lines for a person."""
         e = self.estimate
         seconds = self.records[-1]["seconds"] if self.records else 0.0
-        trust = "not enough samples to say"
-        if not math.isnan(e.pareto_k):
-            trust = "below 0.7: the weights can be trusted"
-            if e.pareto_k > 0.7:
-                trust = "above 0.7: do NOT trust log Z and weighted means; fit longer or deeper"
         return "\n".join(
             (
                 f"{self.flow.name} fitted to an unnormalised density: {self.steps:,} steps in "
@@ -114,7 +109,7 @@ class VariationalRun(Run):
                 f"  log Z              {e.log_z:.4f} ± {e.log_z_error:.4f} nats, by importance "
                 f"weights of {e.samples:,} samples",
                 f"  effective samples  {e.ess:.1%}",
-                f"  Pareto k           {e.pareto_k:.2f}, {trust}",
+                f"  Pareto k           {e.pareto_k:.2f}, {_trust(e.pareto_k)}",
             )
         )
 
@@ -149,6 +144,16 @@ class VariationalRun(Run):
             with writing(path) as temporary:
                 figure.savefig(temporary, dpi=120)
         return axes
+
+
+def _trust(k: float) -> str:
+    if math.isnan(k):
+        return "not enough samples to say"
+    if k > 0.7:
+        return "above 0.7: log Z and weighted means cannot be trusted; fit longer or deeper"
+    if k > 0.5:
+        return "above 0.5: the weights can be trusted, the error of log Z cannot"
+    return "below 0.5: the weights can be trusted"
 
 
 @torch.no_grad()
