@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Flow(Model):
 
     Source: Rezende and Mohamed 2015, equation 5; Dinh et al. 2017 (Real NVP), equations 2 and 3.
     """
+
+    about: ClassVar[str] = "A normalizing flow: a density made of invertible layers."
 
     def __init__(
         self,

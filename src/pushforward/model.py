@@ -21,6 +21,9 @@ from .storage import Saved, write_model
 
 __all__ = ["Density", "Model"]
 
+_VERBS = ("export", "verify")
+"""Commands, unlike the other things that may be refused, which are methods."""
+
 Density = Literal["exact", "lower bound", "none"]
 
 
@@ -37,7 +40,7 @@ class Model(nn.Module):
     """
 
     refuses: ClassVar[Mapping[str, str]] = {}
-    about: ClassVar[str] = "A normalizing flow: an exact density made of invertible layers."
+    about: ClassVar[str] = "A model of events of one shape."
     """What it is, for the card of a saved model."""
     example: ClassVar[Sequence[str]] = ("model.log_prob(x)", "model.sample(16, seed=0)")
     """How it is used, for the same card."""
@@ -168,7 +171,8 @@ class Model(nn.Module):
     def refusal(self, what: str) -> InputError:
         """Why it has no such method, as an error to raise."""
         reason = self.refuses.get(what, "that means nothing for this kind of model.")
-        return InputError(f"{self.name} has no {what}: {reason}")
+        lacks = f"cannot be taken by {what}" if what in _VERBS else f"has no {what}"
+        return InputError(f"{self.name} {lacks}: {reason}")
 
     # Files -----------------------------------------------------------------------------------
 

@@ -50,6 +50,23 @@ def test_a_model_that_fails_does_not_end_the_comparison(here, monkeypatch, table
     assert line == "no model could be trained; realnvp failed: the disk is full"
 
 
+def test_a_run_that_ends_with_nothing_learned_is_told_and_the_others_are_shown(
+    here, monkeypatch, table_file
+):
+    from pushforward.cli import compare_runs
+
+    honest = compare_runs._train
+
+    def lame(contest, name, tell):
+        return (0, "") if name == "nice" else honest(contest, name, tell)
+
+    monkeypatch.setattr(compare_runs, "_train", lame)
+    out = succeeds("compare", table_file, "--models", "nice,realnvp", *SMALL, "-o", "c")
+    assert "nice failed: it learned nothing within its budget" in " ".join(out.split())
+    models = json.loads((here / "c" / "compare.json").read_text())["models"]
+    assert [model["name"] for model in models] == ["realnvp", "nice"]
+
+
 def fails_late(*arguments):
     """Like ``fails``, for what was said something before; the last line."""
     result = invoke(*arguments)
@@ -74,6 +91,11 @@ def fails_late(*arguments):
 def test_refusals_are_one_line_and_nothing_is_made(here, table_file, arguments, said):
     assert said in fails("compare", table_file, "-o", "c", *arguments)
     assert not (here / "c").exists()
+
+
+def test_a_classifier_is_not_compared(here):
+    assert "revnet: it is a classifier" in fails("compare", "digits", "--models", "revnet")
+    assert not (here / "compare").exists()
 
 
 def test_a_file_in_the_way_and_no_source(here, table_file):

@@ -63,6 +63,42 @@ def test_what_means_nothing_is_refused_in_a_sentence(folders, tmp_path, argument
     assert not list(tmp_path.iterdir())
 
 
+def classes_in_folders(place, names):
+    for name in names:
+        (place / name).mkdir(parents=True)
+        for number in range(3):
+            shade = np.full((8, 8), 20 * number + 60 * ord(name[0]) % 190, np.uint8)
+            Image.fromarray(shade).save(place / name / f"{number}.png")
+    return place
+
+
+def test_labels_are_compared_by_their_names(tmp_path):
+    learned = classes_in_folders(tmp_path / "learned", ["bee", "cat", "dog"])
+    sizes = ("--set", "model.units=[1]", "--set", "model.channels=[8]", "--set", "model.stem=8")
+    options = ("--max-steps", "1", "--out", tmp_path / "run", "--quiet")
+    run("train", learned, "--model", "revnet", *sizes, *options)
+    model = pf.load(tmp_path / "run")
+    some = classes_in_folders(tmp_path / "some", ["cat", "dog"])  # there they are 0 and 1
+    assert read_labelled(model, str(some), Split.all)[1].tolist().count(0) == 0
+    assert set(read_labelled(model, str(some), Split.all)[1].tolist()) == {1, 2}
+    other = classes_in_folders(tmp_path / "other", ["cat", "emu"])
+    with pytest.raises(InputError, match="the class 'emu', which RevNet.* did not learn"):
+        read_labelled(model, str(other), Split.all)
+    with pytest.raises(InputError, match="digits has integers of 17 levels"):
+        read_labelled(model, "digits", Split.all)
+
+
+def test_the_page_offers_what_the_model_answers(tmp_path):
+    offered = {"nats": (True, True), "sliced Wasserstein": (True, False), "nats/label": (False,) * 2}
+    model = pf.RealNVP((2,), couplings=2, width=4)
+    for unit, expected in offered.items():
+        model.facts = {"metrics": {"unit": unit, "test": 1.5, "test_error_rate": 0.25}}
+        model.save(tmp_path / "best")
+        text = write_report(tmp_path).read_text()
+        assert tuple(f"pushforward {verb} " in text for verb in ("sample", "verify")) == expected
+        assert "25.00 %" in text
+
+
 def test_a_gan_draws_pictures(folders, tmp_path):
     run("sample", folders / "gan", "-n", "4", "-o", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0

@@ -298,7 +298,10 @@ def test_interrupt_before_the_first_step_leaves_nothing(here, monkeypatch):
         (["digits", "--device", "abacus"], "there is no usable device 'abacus' here; use cpu"),
         (["digits", "--config", "none.yaml"], "cannot read the configuration none.yaml: No such"),
         (["digits", "--set", "model.scales=9"], "RealNVP cannot make 9 scales of 8x8 images"),
-        (["digits", "--set", "model.levels=256"], "model.levels = 256 will not do: digits has 17"),
+        (
+            ["digits", "--set", "model.levels=256"],
+            "realnvp is for integers of 256 levels, but digits has 17 levels; leave model.levels",
+        ),
         (["digits", "--set", "model.shape=[1,4,4]"], "realnvp is for events of shape (1, 4, 4), "),
         (
             ["digits", "--model", "realnvp-cifar10", "--set", "model.width=4"],

@@ -130,6 +130,13 @@ def test_free_nats_fade_to_the_bound():
         assert bool((paid > 0).any()) == (free > 0)
 
 
+@pytest.mark.parametrize("options", [{"prior": "flow"}, {"posterior": "flow"}, {"latent": 1}])
+def test_without_free_nats_training_raises_the_very_bound(options):
+    vae = perturb(VAE((2,), free_nats=0.0, **options).double(), 0, 0.1).eval()
+    x = torch.randn(20, 2).double()
+    assert torch.allclose(vae.objective(x), vae.elbo(x), atol=1e-9)
+
+
 def test_two_moons_do_not_collapse_to_a_line():
     """A latent for each of two columns, unlike the wide line that an ELBO alone stays with."""
     data = pf.open_data("two-moons")

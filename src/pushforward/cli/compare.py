@@ -200,7 +200,8 @@ def _fitting(
     for name in names:
         plan = wanted.plan(name)
         try:
-            prepare(plan, dataset)
+            if prepare(plan, dataset).flow.labels:
+                raise InputError("it is a classifier, which has neither density nor samples.")
         except InputError as error:
             if chosen:
                 continue

@@ -120,6 +120,8 @@ def hold(contest: Contest, dataset: Dataset, command: str) -> dict[str, str]:
                 bar.stop()
                 typer.echo(f"interrupted; go on with\n    {command} --resume", err=True)
                 raise typer.Exit(code)
+            if not code and not (contest.run(name) / "best" / "config.json").exists():
+                code, last = 1, "it learned nothing within its budget; give it more time"
             if code:
                 failed[name] = f"failed: {last}"
                 bar.update(task, said=failed[name])

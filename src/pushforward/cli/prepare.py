@@ -38,6 +38,7 @@ class Prepared:
             "shape": list(dataset.shape),
             "levels": dataset.levels,
             "columns": None if dataset.columns is None else list(dataset.columns),
+            "label_names": list(dataset.label_names or ()) or None,
             "counts": {split: len(values) for split, values in dataset.splits().items()},
             "size": plan.data.size,
             "split_seed": plan.data.split_seed,

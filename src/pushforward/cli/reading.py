@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 
 from ..checks import usable_device
-from ..data import open_data, read_for
+from ..data import Dataset, open_data, read_for
 from ..data.found import Missing
 from ..errors import InputError
 from ..flow import Flow
@@ -140,6 +140,10 @@ def read_labelled(model: Model, source: str, split: Split) -> tuple[Array, Array
         raise InputError(
             f"{model.name} cannot classify {dataset.name}, whose events have shape {dataset.shape}."
         )
+    if dataset.levels != model.levels:
+        has = "real numbers" if dataset.levels is None else f"integers of {dataset.levels:,} levels"
+        wants = "real numbers" if model.levels is None else f"integers of {model.levels:,} levels"
+        raise InputError(f"{model.name} classifies images of {wants}; {dataset.name} has {has}.")
     if not dataset.labels:
         raise InputError(
             f"{dataset.name} has no labels to compare with. They come from a folder a class, or "
@@ -153,4 +157,23 @@ def read_labelled(model: Model, source: str, split: Split) -> tuple[Array, Array
             f"with --split all."
         )
     labels = [dataset.labels[name] for name in names if name in dataset.labels]
-    return events, np.concatenate(labels)
+    return events, _as_learned(model, dataset, np.concatenate(labels))
+
+
+def _as_learned(model: Model, dataset: Dataset, labels: Array) -> Array:
+    """Labels by the numbers that their names had in training.
+
+    Raises:
+        InputError: a class that the model did not learn.
+    """
+    learned, names = data_facts(model).get("label_names"), dataset.label_names
+    if not isinstance(learned, list) or names is None or list(names) == learned:
+        return labels
+    foreign = [names[label] for label in np.unique(labels) if names[label] not in learned]
+    if foreign:
+        raise InputError(
+            f"{dataset.name} has the class {foreign[0]!r}, which {model.name} did not learn; it "
+            f"knows {', '.join(map(str, learned))}."
+        )
+    number = {name: index for index, name in enumerate(learned)}
+    return np.array([number.get(name, -1) for name in names])[labels]

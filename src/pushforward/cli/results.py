@@ -25,6 +25,7 @@ from .yaml_text import dump_yaml
 
 __all__ = ["announce", "conclude", "learn", "write_settings"]
 
+
 def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
     """The header of a run: what is trained on what, and why with these settings."""
     dataset, flow = prepared.dataset, prepared.flow

@@ -12,19 +12,11 @@ from ..errors import InputError
 from ..jobs.run_folder import WRITTEN, is_run, newest_step, resume_command, saved_facts
 from ..models.registry import PRESETS
 from ..training import FitConfig
+from ..training.saving import MAY_DIFFER
 from .config import LIMITS, Level, Plan, plan, read_config
 from .prepare import is_path
 
 __all__ = ["finished", "resumed_plan", "run_to_resume"]
-
-MAY_DIFFER = {
-    *(f"fit.{limit}" for limit in (*LIMITS, "patience", "rewinds")),
-    "fit.checkpoint_every",
-    "fit.device",
-    "fit.threads",
-    "data.cache",
-}
-"""Settings that change nothing but when training ends, where, and what is kept."""
 
 
 def run_to_resume(out: Path | None, levels: Sequence[Level]) -> Path | None:
@@ -78,7 +70,7 @@ def resumed_plan(folder: Path, stronger: Sequence[Level], seed: int | None) -> P
     for path, before, after in _differences(old, new):
         if path == "source" and _has_gone(old.source):  # moved; fit holds their content together
             continue
-        if path not in MAY_DIFFER:
+        if path != "data.cache" and path.removeprefix("fit.") not in MAY_DIFFER:
             raise _changed(folder, path, before, after)
     return new
 

@@ -66,7 +66,8 @@ def _draw_curves(path: Path, comparison: Comparison) -> None:
         # What a run keeps; a search for a mixture besides goes up and down by its nature.
         losses = np.fmin.accumulate([record["validation"] for record in entry.records])
         # A single validation is a point, which a line would not show.
-        axes.plot(seconds, losses, marker="o", ms=3, color=f"C{index}", label=entry.name)
+        marker = "o" if len(losses) < 50 else None
+        axes.plot(seconds, losses, marker=marker, ms=3, color=f"C{index}", label=entry.name)
         late += losses[len(losses) // 10 :].tolist()
     ends = [value for value in late if math.isfinite(value)]
     if ends:

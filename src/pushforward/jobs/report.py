@@ -19,6 +19,15 @@ __all__ = ["write_report"]
 
 Facts = dict[str, Any]
 
+_MEANINGS = {
+    "bits/dim": "Bits per number that lossless coding by this model needs: fewer is better.",
+    "nats/label": "What the right label costs: guessing among K classes at random, log K nats.",
+    "sliced Wasserstein": "A distance between samples and events, no likelihood: less is better.",
+}
+
+_ANSWERED = {"nats/label": 2, "sliced Wasserstein": 3}
+"""How many of the commands models answer that have no density; classifiers draw nothing either."""
+
 
 def write_report(folder: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` from what lies in the folder of a run, and return its path.
@@ -52,7 +61,7 @@ def _page(folder: Path, facts: Facts, records: list[dict[str, float]]) -> str:
         section("Samples", _picture(folder / "samples.png", name)),
         section("Notes", _list(_remarks(facts))),
         section("Data", pairs_table(_data(data))),
-        section("Repeat and go on", _commands(folder)),
+        section("Repeat and go on", _commands(folder, unit)),
         section("Settings", _settings(folder)),
         section("Environment", pairs_table(_environment(facts))),
     ]
@@ -85,10 +94,8 @@ def _headline(title: str, metrics: Facts, unit: str, records: list[dict[str, flo
 
 
 def _meaning(unit: str, number: Any) -> str:
-    if unit == "bits/dim":
-        return "Bits per number that lossless coding by this model needs: fewer is better."
     if unit != "nats":
-        return ""
+        return _MEANINGS.get(unit, "")
     said = "Negative log-density in nats per event, in the units of the data: lower is better."
     if isinstance(number, (int, float)) and number < 0:
         said += " Below 0 is fine: a density, unlike a probability, may exceed 1."
@@ -108,6 +115,8 @@ def _results(facts: Facts, unit: str, records: list[dict[str, float]]) -> dict[s
                 + f" {unit}"
                 + (f", {events:,} events" if isinstance(events, int) else "")
             )
+        if isinstance(metrics.get(f"{split}_error_rate"), (int, float)):
+            rows[f"{split.capitalize()} error"] = f"{100 * metrics[f'{split}_error_rate']:.2f} %"
     validation = metrics.get("validation", best.get("validation"))
     if isinstance(validation, (int, float)):
         step = metrics.get("best_step", best.get("step"))
@@ -137,8 +146,11 @@ def _curve(records: list[dict[str, float]], unit: str) -> str:
     if not svg:
         return "<p>Nothing has been measured yet.</p>"
     named = f"Loss in {html.escape(unit)}" if unit else "Loss"
+    training = '<span class="key train">- - training</span>, '
+    if not any("train" in record for record in records):  # a GAN's is of another kind
+        training = ""
     return (
-        f'<figure>{svg}<figcaption>{named}: <span class="key train">- - training</span>, '
+        f"<figure>{svg}<figcaption>{named}: {training}"
         f'<span class="key validation">— validation</span>, <span class="key best">● best'
         f"</span>, whose weights are kept.</figcaption></figure>"
     )
@@ -171,7 +183,7 @@ def _data(data: Facts) -> dict[str, str]:
     return {key: str(value) for key, value in rows.items() if value not in (None, "")}
 
 
-def _commands(folder: Path) -> str:
+def _commands(folder: Path, unit: str) -> str:
     place = _without_home(folder)
     config = shell_path(place / "config.yaml")
     lines = [
@@ -180,6 +192,7 @@ def _commands(folder: Path) -> str:
         ("Draw from it", f"pushforward sample {shell_path(place)} -o samples.png"),
         ("Check it", f"pushforward verify {shell_path(place)}"),
     ]
+    lines = lines[: _ANSWERED.get(unit, len(lines))]
     items = (f"<dt>{what}</dt><dd><code>{html.escape(text)}</code></dd>" for what, text in lines)
     return f"<dl>{''.join(items)}</dl>"
 

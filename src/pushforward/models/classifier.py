@@ -91,8 +91,9 @@ class Classifier(Model):
         "bits_per_dim": _NO_DENSITY,
         "sample": "a classifier knows p(label | x) and makes no x. Train a flow, such as RealNVP.",
         "encode": "a classifier gives log-probabilities of labels: use classify(x).",
-        "verify": "there is no density to check. It is for flows.",
-        "export": "the programs that it writes are of flows.",
+        "verify": "it checks inverses and densities of flows, and a classifier has no density.",
+        "export": "it writes log_prob, encode or decode of flows. A classifier is a torch module "
+        "from images to logits: torch.export.export(model.eval(), (x,)) takes it.",
         "decode": "a classifier gives log-probabilities of labels: use classify(x).",
     }
     training_defaults: ClassVar[Mapping[str, Any]] = {

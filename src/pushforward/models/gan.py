@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from ..checks import check_events
 from ..distances import sliced_wasserstein
-from ..errors import InputError
+from ..interpolation import between
 from ..layers import Standardize, recalibrate
 from ..model import Model
 from ..nets.players import Discriminator, Generator
@@ -88,8 +88,9 @@ class GAN(Model):
         "log_prob": "a GAN makes events and has no density. Train a flow, such as RealNVP.",
         "bits_per_dim": "a GAN makes events and has no density. Train a flow, such as RealNVP.",
         "encode": "a GAN leads from noise to events, and no way leads back. A flow has one.",
-        "verify": "there is no inverse and no density to check. It is for flows.",
-        "export": "the programs that it writes are of flows.",
+        "verify": "it checks inverses and densities of flows, and a GAN has neither.",
+        "export": "it writes log_prob, encode or decode of flows. The generator is a torch module "
+        "from noise to events: torch.export.export(model.generator.eval(), (z,)) takes it.",
     }
     training_defaults: ClassVar[dict[str, Any]] = {
         "optimiser": "adam",
@@ -225,31 +226,20 @@ class GAN(Model):
     def interpolate(
         self, z_0: Any, z_1: Any, n: int = 8, *, path: Literal["shell", "line"] = "shell"
     ) -> Tensor:
-        r"""The events on the way from one latent to another: ``(n, *shape)``, both ends included.
+        """The events on the way from one latent to another: ``(n, *shape)``, both ends included.
 
-        .. math:: z_t = \frac{\sin((1-t)\omega)\, z_0 + \sin(t\omega)\, z_1}{\sin\omega}
-
-        On the ``shell`` with :math:`\omega` the angle between them, the way stays as far from the
-        origin as the latents that G has learned from; the straight ``line`` passes nearer by.
+        On the ``shell`` the way stays as far from the origin as the latents that G has learned
+        from; the straight ``line`` passes nearer by (see interpolation.py).
 
         Raises:
             InputError: fewer than 2 steps, or latents of another shape.
         """
-        if n < 2:
-            raise InputError(f"interpolate takes at least 2 steps, which are the ends; got {n}.")
-        if path not in ("shell", "line"):
-            raise InputError(f"path is 'shell' or 'line'; got {path!r}.")
         name = f"interpolate of {self.name}"
         rows = [torch.as_tensor(z).reshape(1, -1) for z in (z_0, z_1)]
         start, end = (
-            check_events(z, name=name, shape=self.latent_shape, levels=None).double() for z in rows
+            check_events(z, name=name, shape=self.latent_shape, levels=None) for z in rows
         )
-        t = torch.linspace(0, 1, n, dtype=torch.float64, device=start.device)[:, None]
-        weights = 1 - t, t
-        angle = torch.acos(torch.cosine_similarity(start, end).clamp(-1, 1))
-        if path == "shell" and float(torch.sin(angle)) > 1e-6:  # else they lie on one line
-            weights = torch.sin((1 - t) * angle) / angle.sin(), torch.sin(t * angle) / angle.sin()
-        return self.decode(weights[0] * start + weights[1] * end)
+        return self.decode(between(start, end, n, path))
 
     # What training asks of it ----------------------------------------------------------------
 

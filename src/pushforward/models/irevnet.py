@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -80,6 +81,11 @@ class ZeroChannels(nn.Module):
 class InvertibleClassifier(Classifier):
     """A classifier whose last features determine the image: it discards nothing before the mean."""
 
+    refuses: ClassVar[Mapping[str, str]] = {
+        **Classifier.refuses,
+        "encode": "an i-RevNet has features(x), from which invert(z) gives x back.",
+        "decode": "an i-RevNet has invert(z), which gives the images of features(x).",
+    }
     example = (
         "model.classify(x)  # (N, classes) log-probabilities",
         "model.invert(model.features(x))  # x again",

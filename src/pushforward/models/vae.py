@@ -59,7 +59,7 @@ class VAEConfig:
     """Hidden units of their conditioners."""
     free_nats: float | None = Field(default=None, ge=0)
     """Divergence that each number of the latent has for nothing when training begins, which fades
-    over 1,000 steps: 1 for rows of real numbers, else 0. It takes a normal prior and posterior."""
+    over 1,000 steps: 1 for rows of real numbers, else 0."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights."""
 
@@ -136,30 +136,38 @@ class VariationalAutoencoder(Flow):
 
         With :math:`\lambda`, ``free_nats``, it is at first a bound below the ELBO that has no
         interest in latents of less than that: else a wide p(x|z) about a straight line, which is
-        learned in the first hundred steps, leaves the other latents without use for good.
+        learned in the first hundred steps, leaves the other latents without use for good. With a
+        flow for prior or posterior the sum over j is of one draw, and as many nats are free.
 
         Source: Kingma et al. 2016, appendix C.8 (free bits; there of batch means, and for good).
         """
-        if not self._has_divergence:
-            return self.elbo(x, context, check=False)
         explained, divergence = self._terms(*self.prepare(x, context, False))
         if self._free:
             passes = self._latent.passes & 0xFFFFFFFF  # above are the bits of the run's seed
             free = self._free * (1 - passes / _FADING).clamp(min=0)
+            free = free * (self._latent.latent / divergence.shape[1])
             divergence = torch.maximum(divergence, free.to(divergence))
         return explained - divergence.sum(1)
 
     def _terms(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """log p(x|z) of a draw, ``(N,)``, and the divergence of each latent: ``(N, latent)``."""
-        *front, last = self.chain
-        total = torch.zeros((), device=x.device)
-        for layer in front:
+        """log p(x|z) of a draw, ``(N,)``, and the divergence of each latent: ``(N, latent)``.
+
+        Where that has no closed form, it is log q(z|x) - log p(z) of the draw: ``(N, 1)``.
+        """
+        layers, log_dets = list(self.chain), torch.zeros((), device=x.device)
+        index = layers.index(self._latent)
+        for layer in layers[:index]:
             x, log_det = layer(x, context)
-            total = total + log_det
-        assert isinstance(last, LatentVariable)
-        draw = last.draw(x, context)
-        assert draw.divergence is not None
-        return total + draw.log_likelihood, draw.divergence
+            log_dets = log_dets + log_det
+        draw = self._latent.draw(x, context)
+        explained = log_dets + draw.log_likelihood
+        if self._has_divergence and draw.divergence is not None:
+            return explained, draw.divergence
+        u, log_prior = draw.z, torch.zeros((), device=x.device)
+        for layer in layers[index + 1 :]:
+            u, log_det = layer(u, context)
+            log_prior = log_prior + log_det
+        return explained, (draw.log_posterior - self.base.log_prob(u) - log_prior)[:, None]
 
     @property
     def _latent(self) -> LatentVariable:

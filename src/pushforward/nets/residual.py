@@ -77,7 +77,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute what is to be added, in the type of the weights, whatever that of ``x``."""
-        x = x.to(self.convolutions[0].weight.dtype)
+        x = x.to(next(self.convolutions.parameters()).dtype)
         if self.unsqueeze:
             x = pixel_shuffle(x, 2)
         last = len(self.norms) - 1

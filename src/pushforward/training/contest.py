@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.gan import GAN
+from ..moments import has_batch_norms
 from .average import WeightAverage
 from .feed import Batch
 from .learner import reseed, take_apart
 from .optimise import make_optimiser, optimiser_state, restore_optimiser
-from .ranks import Ranks
+from .ranks import Ranks, portion
 from .settings import FitConfig
 
 __all__ = ["Contest"]
@@ -38,6 +39,11 @@ class Contest:
                 f"{flow.name} learns in one process only, for its batch norms see whole batches; "
                 f"start it without torchrun."
             )
+        if config.precision != "float32":
+            raise InputError(
+                f"{flow.name} is trained in float32: precision={config.precision!r} is of the "
+                f"networks in couplings, and it has none."
+            )
         if config.compile:
             raise InputError(f"{flow.name} is trained without compile=True; leave it out.")
         self.flow, self.config, self.ranks = flow, config, ranks
@@ -55,11 +61,17 @@ class Contest:
         reseed(self.flow, self.config.seed, step, self.ranks.rank)
         weights = [list(player.parameters()) for player in self.players]
         total, count = 0.0, self.config.accumulate
+        if len(batch) < 2 * count and has_batch_norms(self.flow):
+            raise InputError(
+                f"{self.flow.name} has batch norms, which make one event alone a constant: give "
+                f"them 2 or more at a time; got a batch of {len(batch)} in parts of "
+                f"{len(batch) / count:g}."
+            )
         for own in weights:
             for weight in own:
                 weight.grad = None
         for i in range(count):
-            part = batch.part(slice(i * len(batch) // count, (i + 1) * len(batch) // count))
+            part = batch.part(portion(len(batch), i, count))
             losses = [loss.sum() / len(batch) for loss in self.flow.contest(part.x)]
             total += float(losses[0].detach())
             for loss, own in zip(losses, weights, strict=True):

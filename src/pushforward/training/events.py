@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..model import Model
 from .streaming import Stream, is_stream
 
-__all__ = ["Events", "training_events"]
+__all__ = ["Events", "events_wanted", "training_events"]
 
 
 class Events:
@@ -122,6 +122,12 @@ def training_events(flow: Model, data: Any, context: Any) -> tuple[Events | Stre
         _checked(flow, splits[name], labels.get(name)) for name in ("train", held_out)
     )
     return train, validation
+
+
+def events_wanted(flow: Model) -> int:
+    """How many training events a model is shown before the first step."""
+    wanted = [getattr(part, "wants_events", 0) for part in flow.modules()]
+    return max(1_000 if len(flow.shape) == 3 else 10_000, *wanted)
 
 
 def _labels_of(flow: Model, dataset: Dataset) -> dict[str, Any]:

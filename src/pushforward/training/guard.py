@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
+from ..errors import NumericalError
 from ..model import Model
 from .feed import Batch
 
-__all__ = ["Guard", "culprit", "named", "times"]
+__all__ = ["Guard", "culprit", "given_up", "named", "times"]
 
 _EXPLODED = 1000.0
 """A gradient so many times larger than usual is no gradient to follow, clipped or not."""
@@ -86,3 +87,12 @@ def named(events: Sequence[int], part: str = "training") -> str:
 def times(count: int) -> str:
     """``once``, ``twice``, ``3 times``."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def given_up(said: str, rewinds: int, any_best: bool, rate: float, clip: float) -> NumericalError:
+    """The error that ends a run which has gone back too often; ``said`` is what went wrong."""
+    kept = "the best weights so far are kept" if any_best else "no step was of use"
+    return NumericalError(
+        f"{said}. After going back {times(rewinds)}, {kept}. Try a lower lr (it was {rate:.3g}) or "
+        f"a smaller clip (now {clip:.3g}), and look at the data for extreme values."
+    )

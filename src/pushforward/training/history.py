@@ -46,6 +46,16 @@ class Run:
     folder: str | None = None
     steps: int = 0
 
+    def is_best(self, loss: float) -> bool:
+        """Whether these are the weights to keep; the latest, while no loss has been finite."""
+        before = self.best.get("validation", math.inf)
+        return loss < before or loss == before == math.inf
+
+    @property
+    def waited(self) -> int:
+        """Validations since the best one."""
+        return sum(record["step"] > self.best["step"] for record in self.records)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the records as JSON lines."""
         plain = [{key: _for_json(value) for key, value in r.items()} for r in self.records]

@@ -17,7 +17,7 @@ from .average import WeightAverage
 from .feed import Batch
 from .optimise import make_optimiser, optimiser_state, restore_optimiser
 from .order import seed_of
-from .ranks import Ranks
+from .ranks import Ranks, portion
 from .settings import FitConfig
 
 __all__ = ["Learner", "reseed", "take_apart"]
@@ -102,9 +102,8 @@ class Learner:
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """The batch in as many parts as it is to go through the flow in; some may be empty."""
-        count, n = self.config.accumulate, len(batch)
-        for i in range(count):
-            yield batch.part(slice(i * n // count, (i + 1) * n // count))
+        for i in range(self.config.accumulate):
+            yield batch.part(portion(len(batch), i, self.config.accumulate))
 
     # State -----------------------------------------------------------------------------------
 

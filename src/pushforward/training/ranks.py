@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from ..errors import LostProcess
 
-__all__ = ["Ranks", "joined", "speaking"]
+__all__ = ["Ranks", "joined", "portion", "speaking"]
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; a long test on one of them must fit in."""
@@ -65,8 +65,13 @@ class Ranks:
         return numbers
 
     def part(self, count: int) -> slice:
-        """This rank's share of ``count`` items: runs whose lengths differ by one at most."""
-        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+        """This rank's share of ``count`` items."""
+        return portion(count, self.rank, self.size)
+
+
+def portion(count: int, index: int, parts: int) -> slice:
+    """One of so many parts of ``count`` items: runs whose lengths differ by one at most."""
+    return slice(index * count // parts, (index + 1) * count // parts)
 
 
 @contextlib.contextmanager

@@ -14,11 +14,14 @@ from .order import seed_of
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["restore", "save_best", "save_checkpoint", "saved_checkpoint"]
+__all__ = ["MAY_DIFFER", "restore", "save_best", "save_checkpoint", "saved_checkpoint"]
 
-_LIMITS = ("epochs", "max_steps", "max_time", "patience", "rewinds")
-_FREE = (*_LIMITS, "checkpoint_every", "device", "threads")
-"""Settings that may differ when a run goes on."""
+MAY_DIFFER = (
+    *("epochs", "max_steps", "max_time", "patience", "rewinds"),
+    *("checkpoint_every", "device", "threads"),
+)
+"""Settings that change nothing but when training ends, where, and what is kept: those of a run
+that goes on may differ from those it began with."""
 
 
 def save_checkpoint(session: Session) -> None:
@@ -38,7 +41,7 @@ def save_checkpoint(session: Session) -> None:
     facts: dict[str, Any] = {
         "step": session.step,
         "good": step,
-        "elapsed": session.elapsed,
+        "elapsed": session.budget.elapsed,
         "threads": session.threads,
         "records": session.result.records,
         "best": session.result.best,
@@ -91,7 +94,7 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
     if best:
         session.best_state = {key: value.to(session.flow.device) for key, value in best.items()}
     session.step = facts["step"]
-    session.before = session.elapsed = facts["elapsed"]
+    session.budget.resume(facts["elapsed"])
     session.good = (facts["good"], checkpoint.part("good"))
     session.threads = None if session.config.threads else facts["threads"]
     session.since_validation = facts["since_validation"]
@@ -111,11 +114,11 @@ def _check_same(session: Session, facts: dict[str, Any]) -> None:
         )
     now = asdict(session.config)
     for key, then in facts["settings"].items():
-        if key not in _FREE and now.get(key) != then:
+        if key not in MAY_DIFFER and now.get(key) != then:
             raise InputError(
                 f"the run in {session.folder} began with {key} = {then}, but now it is "
                 f"{now.get(key)}; a run goes on with the settings it began with. Only "
-                f"{', '.join(_FREE)} may change."
+                f"{', '.join(MAY_DIFFER)} may change."
             )
     if facts["data"] != session.fingerprint:
         raise InputError(

@@ -10,16 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import InputError, NumericalError
 from ..layers import conditioners_in
 from ..model import Model
+from .budget import Budget
 from .contest import Contest
-from .events import Events
+from .events import Events, events_wanted
 from .feed import Batch, Feed
-from .guard import Guard, culprit, named, times
+from .guard import Guard, culprit, given_up, named, times
 from .history import Run
 from .learner import Learner
 from .optimise import Rate
@@ -48,7 +48,7 @@ class Session:
         good: the step and state to go back to when numbers go wrong.
         best_state: the flow's state dict at the best validation.
         step_on_disk: the step of the newest checkpoint; None if there is none.
-        elapsed: seconds of training, of earlier sessions too; all ranks have rank 0's.
+        budget: its limits, the time that it has taken, the wishes to stop.
         threads: CPU threads, which a resumed run takes over; None until they are chosen.
     """
 
@@ -67,19 +67,20 @@ class Session:
         images = len(flow.shape) == 3
         self.held_out = validation.some(config.validate_on or (1_000 if images else 20_000))
         self.every = config.validate_every or min(500, max(100, feed.per_epoch or 500))
-        self.max_steps = step_limit(config, feed.per_epoch)
+        self.budget = Budget(config, step_limit(config, feed.per_epoch), ranks)
         self.clip = config.clip or (2.0 if flow.unit == "bits/dim" else 5.0)
         self.rate, self.guard, self.stop = Rate(config), Guard(), StopRequests()
-        chosen = {"batch_size": feed.batch_size, "max_steps": self.max_steps, "clip": self.clip}
+        steps = self.budget.max_steps
+        chosen = {"batch_size": feed.batch_size, "clip": self.clip, "processes": ranks.size}
         self.result = Run(
             flow.unit,
-            settings={**asdict(config), **chosen, "processes": ranks.size},
+            settings={**asdict(config), **chosen, "max_steps": steps},
             folder=None if folder is None else str(folder),
         )
         self.show = Progress(
             progress and ranks.lead,
             flow.unit,
-            self.max_steps,
+            steps,
             config.max_time,
             loss_name=_LEARNERS[flow.learner].loss_name,  # type: ignore[attr-defined]
         )
@@ -88,11 +89,8 @@ class Session:
         self.step, self.rewinds = 0, 0
         self.threads: int | None = None
         self.since_validation: list[float] = []
-        self.asked = ""  # the signal that all ranks know of
-        self.before, self.elapsed = 0.0, 0.0
-        self.start = self.saved = time.monotonic()
+        self.saved = time.monotonic()
         self.step_on_disk: int | None = None
-        self.recent = (0, 0.0)
 
     # Begin and end ---------------------------------------------------------------------------
 
@@ -103,10 +101,9 @@ class Session:
             InputError: the checkpoint is of another run, or the folder holds a run and it is not
                 to be resumed.
         """
-        self.start = time.monotonic()
+        self.budget.begin()
         events = self.feed.events
-        wanted = [getattr(part, "wants_events", 0) for part in self.flow.modules()]
-        enough = max(1_000 if len(self.flow.shape) == 3 else 10_000, *wanted)
+        enough = events_wanted(self.flow)
         sample = self.held_out.some(enough)
         self.fingerprint = "a stream"
         if isinstance(events, Events):
@@ -126,7 +123,7 @@ class Session:
             self.step_on_disk = self.step
         self._write_metrics()
         self.saved = time.monotonic()
-        self.recent = (self.step, self.elapsed)
+        self.budget.mark(self.step)
 
     def run(self) -> Run:
         """Train until a limit, patience or the user ends it; keep the best weights."""
@@ -171,11 +168,12 @@ class Session:
     # Steps -----------------------------------------------------------------------------------
 
     def _steps(self) -> None:
-        while not self._over():
+        while not self.budget.over(self.step):
             if self.step and self.step % self.every == 0:
                 self._validate_unless_done()
-                if self._out_of_patience():
-                    self.result.stopped = f"no better validation in {self.config.patience}"
+                patience = self.config.patience
+                if patience is not None and self.result.waited >= patience:
+                    self.result.stopped = f"no better validation in {patience}"
                     return
             if time.monotonic() - self.saved >= self.config.checkpoint_every:
                 self._checkpoint()
@@ -184,9 +182,10 @@ class Session:
                 self.result.stopped = "the stream has ended"
                 return
             self._one_step(batch)
+        self.result.stopped = self.budget.over(self.step)
 
     def _one_step(self, batch: Batch) -> None:
-        rate = self.rate(self.step, self._spent())
+        rate = self._rate()
         share, norm = self.learner.gradient(batch, self.step)
         loss = self._agree(share)
         fault = self.guard.fault(loss, float(norm))
@@ -203,46 +202,22 @@ class Session:
         self.show.update(
             step=self.step,
             epoch=self.feed.epoch(self.step),
-            seconds=self.elapsed,
+            seconds=self.budget.elapsed,
             loss=loss,
             lr=rate,
             rate=self._speed(),
         )
 
     def _agree(self, loss: float) -> float:
-        """Bring loss, time and wishes to stop together over the ranks; the whole loss."""
-        elapsed = self.before + time.monotonic() - self.start
         wish = self.stop.asked or ("terminated" if self.show.gone else "")
-        if self.ranks.size == 1:
-            self.elapsed, self.asked = elapsed, wish
-            return loss
-        asked = {"": 0, "interrupted": 1, "terminated": 1000}[wish]
-        lead = elapsed if self.ranks.lead else 0.0
-        told = self.ranks.add(torch.tensor([loss, lead, asked], dtype=torch.float64))
-        loss, self.elapsed, wishes = told.tolist()
-        if wishes:
-            self.asked = "terminated" if wishes >= 1000 else "interrupted"
-        return loss
+        return self.budget.agree(loss, wish)
 
-    def _spent(self) -> float:
-        """The share of the budget that is used up."""
-        by_steps = self.step / self.max_steps if self.max_steps else 0.0
-        by_time = self.elapsed / self.config.max_time if self.config.max_time else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-    def _over(self) -> bool:
-        if self.max_steps is not None and self.step >= self.max_steps:
-            self.result.stopped = "all steps done"
-        elif self.config.max_time is not None and self.elapsed >= self.config.max_time:
-            self.result.stopped = "time is up"
-        elif self.asked:
-            self.result.stopped = self.asked
-        return bool(self.result.stopped)
+    def _rate(self) -> float:
+        return self.rate(self.step, self.budget.spent(self.step))
 
     def _speed(self) -> float:
         """Events per second since the last validation."""
-        step, seconds = self.recent
-        return (self.step - step) * self.feed.batch_size / max(self.elapsed - seconds, 1e-9)
+        return self.budget.speed(self.step) * self.feed.batch_size
 
     def _retreat(self, fault: str, rate: float) -> None:
         """Go back to the last good state, with half the learning rate, and say why."""
@@ -252,15 +227,10 @@ class Session:
         self.learner.restore(state)
         self.flow.train()
         if self.rewinds >= self.config.rewinds:
-            kept = "the best weights so far are kept" if self.best_state else "no step was of use"
             if self.best_state or step:  # worth going on from, if the user wants to
                 with contextlib.suppress(InputError):  # a full disk is the lesser trouble now
                     self._checkpoint()
-            raise NumericalError(
-                f"{said}. After going back {times(self.rewinds)}, {kept}. Try a lower lr (it was "
-                f"{rate:.3g}) or a smaller clip (now {self.clip:.3g}), and look at the data for "
-                f"extreme values."
-            )
+            raise given_up(said, self.rewinds, self.best_state is not None, rate, self.clip)
         self.rewinds += 1
         left = self.config.rewinds - self.rewinds
         more = f"it may do so {times(left)} more" if left else "the next time, the run ends"
@@ -287,23 +257,23 @@ class Session:
             # Several ranks may only stop together.
             with self.stop.at_once() if self.ranks.size == 1 else contextlib.nullcontext():
                 loss, said, more = self.validation.loss()
-            best = self._is_best(loss)
+            best = result.is_best(loss)
             if best:
                 state = self.flow.state_dict()
                 self.best_state = {key: value.clone() for key, value in state.items()}
         if math.isnan(loss):
-            self._retreat(said, self.rate(self.step, self._spent()))
+            self._retreat(said, self._rate())
             return
         if said and (not result.records or math.isfinite(result.records[-1]["validation"])):
             self._say(f"step {self.step:,}: {said}; look there for values far from all others.")
         record = {
             "step": self.step,
             "epoch": round(self.feed.epoch(self.step), 3),
-            "seconds": round(self.elapsed, 2),
+            "seconds": round(self.budget.elapsed, 2),
             name: float(np.mean(losses)) if losses else loss,
             "validation": loss,
             **more,
-            "lr": self.rate(self.step, self._spent()),
+            "lr": self._rate(),
             "items_per_second": round(self._speed(), 1),
         }
         if drift:
@@ -315,18 +285,7 @@ class Session:
         self._write_metrics()
         self.show.validated(record, result.best)
         self._agree(0.0)
-        self.recent = (self.step, self.elapsed)
-
-    def _is_best(self, loss: float) -> bool:
-        """Whether these are the weights to keep; the latest, while no loss has been finite."""
-        before = self.result.best.get("validation", math.inf)
-        return loss < before or loss == before == math.inf
-
-    def _out_of_patience(self) -> bool:
-        if self.config.patience is None:
-            return False
-        behind = [r for r in self.result.records if r["step"] > self.result.best["step"]]
-        return len(behind) >= self.config.patience
+        self.budget.mark(self.step)
 
     # Files -----------------------------------------------------------------------------------
 
