@@ -74,6 +74,8 @@ def main() -> None:
         "--quick", action="store_true", help="two steps of tiny models, for a trial"
     )
     options = parser.parse_args()
+    if options.quick:  # a trial is no result that a later call could take for its own
+        options.out /= "quick"
     names = options.models.split(",")
     if unknown := set(names) - set(CONTENDERS):
         parser.error(f"there is no contender {', '.join(unknown)}; there are {list(CONTENDERS)}")

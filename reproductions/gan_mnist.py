@@ -130,7 +130,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     data, clock = mnist(args), Clock()
     pictures = [place("1_epoch", args)]
-    if not pictures[0].exists():
+    if not (args.work / f"seed-{args.seed}" / "best").exists():  # else it goes on, and has drawn it
         gan, _ = train(1, data, args)
         draw_samples(gan, "1_epoch", args)
     gan, run = train(args.epochs, data, args)
@@ -155,7 +155,9 @@ def main() -> None:
             )
         ],
         protocol=(__doc__ or "").split("Protocol: ")[1].split("\n\n")[0],
-        command="python reproductions/gan_mnist.py --data DATA",
+        command="python reproductions/gan_mnist.py --data DATA"
+        + ("" if args.momentum == 0.5 else f" --momentum {args.momentum:g}")
+        + (" --output-norm" if args.output_norm else ""),
         seed=args.seed,
         clock=clock,
         figures={

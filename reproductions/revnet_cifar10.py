@@ -302,7 +302,8 @@ def main() -> None:
         rows,
         protocol=(__doc__ or "").split("Protocol: ")[1].rsplit("\n\n", 1)[0],
         command="python reproductions/revnet_cifar10.py --data DATA"
-        + (" --full --device cuda" if args.full else f" --epochs {args.epochs:g}"),
+        + (" --full --device cuda" if args.full else f" --epochs {args.epochs:g}")
+        + (f" --minutes {args.minutes:g}" if args.minutes else ""),
         seed=args.seed,
         clock=clock,
         figures=figures,
@@ -312,7 +313,8 @@ def main() -> None:
 
 def place(what: str, args: argparse.Namespace) -> Path:
     """Where a picture goes: a quick one is for nobody to see."""
-    return args.work / f"{what}.png" if args.quick else picture(f"revnet_cifar10_{what}.png")
+    name = f"{'revnet_cifar10_full' if args.full else 'revnet_cifar10'}_{what}.png"
+    return args.work / f"{what}.png" if args.quick else picture(name)
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ def test_cifar10_trains_goes_on_and_leaves_its_results(tmp_path):
 def test_the_curves_of_cifar10_are_drawn_side_by_side_and_nothing_is_trained_twice(tmp_path):
     common = [HERE / "cifar10_curves.py", "--data", "not there", "--device", "cpu", "--quick"]
     run(*common, "--out", tmp_path, "--models", "jet,flowpp")
-    found = json.loads((tmp_path / "cifar10_curves.json").read_text())
+    found = json.loads((tmp_path / "quick" / "cifar10_curves.json").read_text())
     assert list(found) == ["jet", "flowpp"]
     assert all(7 < each["test"]["bits_per_dim"] < 10 for each in found.values())
     assert all(each["curve"][-1]["step"] == 2 for each in found.values())
-    assert (tmp_path / "cifar10_curves.png").stat().st_size > 1000
+    assert (tmp_path / "quick" / "cifar10_curves.png").stat().st_size > 1000
     out = run(*common, "--out", tmp_path, "--models", "jet")
     assert "step" not in out
     assert "jet: test" in out

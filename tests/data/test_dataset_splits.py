@@ -313,3 +313,13 @@ def test_importing_is_light():
         [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_labels_that_are_texts_become_numbers_in_the_order_of_the_alphabet(tmp_path):
+    images = np.zeros((4, 1, 2, 2), np.uint8)
+    texts = {"y_train": np.array([b"dog", b"cat"] * 2), "y_test": np.array(["dog", "ant"] * 2)}
+    np.savez(tmp_path / "x.npz", x_train=images, x_test=images, **texts)
+    dataset = open_data(tmp_path / "x.npz")
+    assert dataset.label_names == ("ant", "cat", "dog")
+    assert dataset.labels["test"].tolist() == [2, 0, 2, 0]
+    assert set(dataset.labels["train"].tolist()) <= {1, 2}

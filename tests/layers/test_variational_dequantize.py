@@ -161,6 +161,8 @@ def test_gradients_are_the_same_in_little_memory(memory):
         assert torch.allclose(one.grad, other.grad, rtol=1e-8, atol=1e-8), name
 
 
-def test_too_few_levels_are_refused():
-    with pytest.raises(InputError, match="at least 2 levels; got 1"):
+def test_too_few_and_too_many_levels_are_refused():
+    with pytest.raises(InputError, match="levels; got 2097152"):
+        VariationalDequantize((2,), 2**21)
+    with pytest.raises(InputError, match="2 to 1,048,576 levels; got 1"):
         VariationalDequantize((3,), 1)

@@ -100,7 +100,8 @@ def _of_the_data(plan: Plan, dataset: Dataset) -> dict[str, Any]:
 
 def _classes(dataset: Dataset) -> int:
     """How many classes the labels tell apart: as many as have names, or up to the highest."""
-    found = [int(part.max()) + 1 for part in (dataset.labels or {}).values() if len(part)]
+    parts = (dataset.labels or {}).values()  # others than integers are for fit to complain of
+    found = [int(part.max()) + 1 for part in parts if len(part) and part.dtype.kind in "iub"]
     return max(2, len(dataset.label_names or ()), *found)
 
 

@@ -79,6 +79,7 @@ def read_npz(path: Path) -> Found:
     The archive holds one array; or data under ``X``, ``data``, ``images`` or ``arr_0`` and labels
     under ``y`` or ``labels``; or splits: ``x_train``, ``y_train``, ``x_test``, ..., or
     ``train_images``, ``train_labels``, ..., or plainly ``train``, ``test``. Case does not matter.
+    Labels that are texts become numbers, in the order of the alphabet.
 
     Raises:
         InputError: the archive cannot be read or none of these names is in it.
@@ -95,6 +96,7 @@ def read_npz(path: Path) -> Found:
         if split in labels:
             part.labels = _labels(arrays[labels[split]], keys[labels[split]], part, found)
         found.parts[split] = part
+    _number_texts(found)
     rest = [key for low, key in keys.items() if low not in arrays]
     if rest:
         found.notes.append(f"Of the arrays in {path.name}, {listed(rest)} were not used.")
@@ -142,6 +144,23 @@ def _labels(values: np.ndarray, key: str, part: Part, found: Found) -> np.ndarra
         )
         return None
     return values
+
+
+def _number_texts(found: Found) -> None:
+    """Put numbers in place of labels that are texts, in the order of the alphabet."""
+    labelled = [(part, part.labels) for part in found.parts.values() if part.labels is not None]
+    if not any(labels.dtype.kind in "US" for _, labels in labelled):
+        return
+    texts: list[np.ndarray] = [
+        np.char.decode(labels, "utf-8", "replace")
+        if labels.dtype.kind == "S"
+        else labels.astype(str)
+        for _, labels in labelled
+    ]
+    names = np.unique(np.concatenate(texts))
+    for (part, _), text in zip(labelled, texts, strict=True):
+        part.labels = np.searchsorted(names, text)
+    found.label_names = tuple(names.tolist())
 
 
 @contextlib.contextmanager

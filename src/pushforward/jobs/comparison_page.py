@@ -172,20 +172,20 @@ def _page(paths: dict[str, Path], comparison: Comparison, command: str) -> str:
             f'<p class="headline">{best.loss:,.3f} <small>{comparison.unit} by '
             f"{html.escape(best.name)}, the best of {len(comparison.entries)}</small></p>"
         )
-    said = " ".join(comparison.sentences)
-    lines.append(f'<p class="quiet">{html.escape(said)}</p>')
     runs = {e.name: f"{e.folder.name}/report.html" for e in comparison.entries if not e.failed}
     links = "".join(
         f'<li><a href="{html.escape(link)}">{html.escape(name)}</a></li>'
         for name, link in runs.items()
         if (paths["compare.html"].parent / link).exists()
     )
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison.sentences)
     sections = [
         f"<header>{''.join(lines)}</header>",
         section(
             f"{comparison.events:,} {comparison.split} events",
             grid(comparison.header, comparison.rows()),
         ),
+        section("How to read it", f"<ul>{said}</ul>"),
         section(
             "Samples",
             embedded(
@@ -211,4 +211,4 @@ def _page(paths: dict[str, Path], comparison: Comparison, command: str) -> str:
             ),
         ),
     ]
-    return page(title, sections)
+    return page(title, sections, broad=True)

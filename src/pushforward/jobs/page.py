@@ -14,13 +14,15 @@ from .page_style import STYLE
 __all__ = ["duration", "embedded", "grid", "hide_home", "page", "pairs_table", "section"]
 
 
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole page; there are no scripts in it, and no links to elsewhere."""
+def page(title: str, sections: Iterable[str], *, broad: bool = False) -> str:
+    """A whole page, ``broad`` for large tables; no scripts in it, and no links to elsewhere."""
+    kind = ' class="broad"' if broad else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<main{kind}>\n"
         + "\n".join(part for part in sections if part)
         + f"\n<footer>Drawn by pushforward {__version__}.</footer>\n</main>\n</body>\n</html>\n"
     )

@@ -13,6 +13,7 @@ STYLE = """
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 46rem; margin: 0 auto; padding: 2rem 1rem 3rem; }
+main.broad { max-width: 66rem; } main.broad img { max-height: 46rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin: 0 0 .75rem; }
 .headline { font-size: 2.6rem; font-weight: 650; line-height: 1.2; margin: .6rem 0 .2rem;
@@ -52,5 +53,5 @@ footer { margin-top: 1.5rem; font-size: .9rem; }
 @media (max-width: 30rem) { .headline { font-size: 2rem; }
   th, td { display: block; width: auto; } th { padding-bottom: 0; }
   td { border-top: 0; padding-top: 0; } }
-@media print { section { break-inside: avoid; } }
+@media print { .grid { font-size: .62rem; } section { break-inside: avoid; } }
 """

@@ -25,6 +25,9 @@ __all__ = ["VariationalDequantize"]
 _STEEPNESS = 1.702
 """Where the logistic function of a standard normal number is nearest to uniform."""
 
+_MOST_LEVELS = 2**20
+"""Of more, float32 has too few digits for v + u: the margins would take up the whole cell."""
+
 
 class VariationalDequantize(Noisy):
     r"""Spread each integer over its cell by learned noise: :math:`x = (v + u) / L`.
@@ -47,7 +50,7 @@ class VariationalDequantize(Noisy):
 
     Args:
         shape: the event shape.
-        levels: L, at least 2.
+        levels: L, 2 to 1,048,576.
         couplings: of g.
         width: feature maps of what v is turned into.
         conditioner: of the couplings; a small ``ConvNet`` or ``MLP`` if None.
@@ -67,9 +70,10 @@ class VariationalDequantize(Noisy):
         law: Callable[[], Law] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(levels, int) or levels < 2:
+        if not isinstance(levels, int) or not 2 <= levels <= _MOST_LEVELS:
             raise InputError(
-                f"VariationalDequantize needs a whole number of at least 2 levels; got {levels}."
+                f"VariationalDequantize needs a whole number of 2 to {_MOST_LEVELS:,} levels; got "
+                f"{levels}."
             )
         self.shape, self.levels = tuple(shape), levels
         inner, front, back, mask = _inside(self.shape)

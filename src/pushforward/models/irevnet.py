@@ -203,6 +203,13 @@ def irevnet_chain(config: IRevNetConfig, shape: Shape, front: list[Layer] | None
             f"IRevNet: strides are 1 or 2, one for each stage of units; got units "
             f"{config.units} and strides {config.strides}."
         )
+    halvings = 2 ** config.strides.count(2)
+    if shape[1] % halvings or shape[2] % halvings:
+        raise InputError(
+            f"IRevNet: its stages halve the sides {config.strides.count(2)} times, which "
+            f"{shape[1]}x{shape[2]} does not allow. Use fewer stages, strides of 1, or resize the "
+            f"images."
+        )
     layers: list[Layer] = list(front or [])
     # The first block sees the half that holds the image, and changes the other. The authors' sees
     # the other, of zeros: what batch norms then make of channels without variance, divided by

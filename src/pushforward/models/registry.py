@@ -79,7 +79,9 @@ def create(name: str, **options: Any) -> Any:
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "list_models() has all names."
+        hint = "list_models(), or on the command line pushforward models, has all names."
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
         raise InputError(f"there is no model named {name!r}; {hint}")
     merged = {**PRESETS[name].settings, **options}
     if "shape" not in merged:
