@@ -31,8 +31,8 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
     if far:
         _add(
             found,
-            f"{_hold(far)} values millions of times farther out than most: a mistake in the data or a "
-            "code for missing? They would spoil the scaling of all others.",
+            f"{_hold(far)} values millions of times farther out than most: a mistake in the data "
+            "or a code for missing? They would spoil the scaling of all others.",
         )
     few = [
         name
