@@ -39,11 +39,6 @@ class Contest:
                 f"{flow.name} learns in one process only, for its batch norms see whole batches; "
                 f"start it without torchrun."
             )
-        if config.precision != "float32":
-            raise InputError(
-                f"{flow.name} is trained in float32: precision={config.precision!r} is of the "
-                f"networks in couplings, and it has none."
-            )
         if config.compile:
             raise InputError(f"{flow.name} is trained without compile=True; leave it out.")
         self.flow, self.config, self.ranks = flow, config, ranks

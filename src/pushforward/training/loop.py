@@ -13,7 +13,7 @@ import torch
 from ..checks import usable_device
 from ..errors import InputError
 from ..flow import Flow
-from ..layers import conditioners_in, sharing_statistics
+from ..layers import Coupling, conditioners_in, sharing_statistics
 from ..models.gmm import MixtureFlow
 from ..models.settings import checked
 from ..threads import training_threads
@@ -83,6 +83,11 @@ def fit(
         raise InputError(
             f"fit: memory={config.memory!r} takes a step apart, which compile=True cannot follow; "
             f"give one of the two."
+        )
+    if config.precision != "float32" and not any(isinstance(m, Coupling) for m in flow.modules()):
+        raise InputError(
+            f"precision={config.precision!r} is for the networks of couplings, and {flow.name} has "
+            f"none; leave it out."
         )
     if resume and folder is None:
         raise InputError("resume=True needs the folder of the run that is to go on.")
