@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from .found import Found, Part, listed, reading, split_of
+from .schema import is_polars
 
 __all__ = ["from_memory", "in_memory", "is_frame", "read_npy", "read_npz"]
 
@@ -23,9 +24,10 @@ _LABELS_OF_SPLIT = re.compile(r"(?:y|labels?|targets)_([a-z]+)|([a-z]+)_(?:y|lab
 
 
 def is_frame(source: Any) -> bool:
-    """Say whether ``source`` is a pandas DataFrame or Series, without importing pandas."""
+    """Say whether ``source`` is a frame or series of pandas or polars, without importing them."""
     pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series)
+    known = pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series)
+    return known or is_polars(source)
 
 
 def in_memory(source: Any) -> bool:

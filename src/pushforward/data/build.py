@@ -280,6 +280,9 @@ class _Build:
             "missing": self.stream.missing,
             "notes": all_notes(self.stream),
         }
+        schema = getattr(self.stream, "schema", None)  # tables have one
+        if schema is not None:
+            meta["schema"] = schema.to_json()
         found = mapped(self.folder, meta)
         if len(meta["shape"]) == 1:
             note_columns(found, found.parts)

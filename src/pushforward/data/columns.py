@@ -28,12 +28,14 @@ class Cells:
         odd: the rows whose cell is there but is no number.
         texts: what the first of these hold.
         boolean: the cells are truth values.
+        series: the cells as pandas has them, where they may be more than numbers.
     """
 
     numbers: np.ndarray | None
     odd: np.ndarray = field(default_factory=lambda: _NONE)
     texts: dict[int, str] = field(default_factory=dict)
     boolean: bool = False
+    series: Any = None
 
     def against(self, tally: Tally) -> Cells:
         """Return the same cells, where truth values are odd if the column holds numbers."""

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .given import Given
 from .mapped import release
+from .schema import Schema
 
 __all__ = ["Dataset", "Kind", "Source", "describe"]
 
@@ -37,6 +39,11 @@ class Dataset:
         notes: what the user should know about the reading, one sentence each.
         missing: for rows, how many values each column lacked before incomplete rows were dropped.
         label_names: what the integers in ``labels`` stand for, where the source says so.
+        schema: what the columns of a table hold, where that was asked for; it turns the numbers
+            back into cells.
+        given: the columns, or the labels, that a model is to be conditioned on, where that was
+            asked for; they are not among ``columns``.
+        context: split name -> what they are as numbers, ``(N, K)`` float32.
     """
 
     name: str
@@ -51,6 +58,9 @@ class Dataset:
     notes: tuple[str, ...] = ()
     missing: tuple[int, ...] | None = None
     label_names: tuple[str, ...] | None = None
+    schema: Schema | None = None
+    given: Given | None = None
+    context: dict[str, np.ndarray] | None = None
 
     def splits(self) -> dict[str, np.ndarray]:
         """Return ``{"train": ..., "validation": ..., "test": ...}``, in this order."""
@@ -77,7 +87,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         ``name``, ``kind``, ``shape``, ``levels``, ``dtype``, ``counts`` (per split and ``total``),
         ``min`` and ``max``, ``labels`` (the number of distinct labels, or None) and ``notes``. For
         rows also ``columns``: a list with ``name``, ``mean``, ``std`` (of the population),
-        ``min``, ``max`` and ``missing`` (values lacking in the source) of each column.
+        ``min``, ``max`` and ``missing`` (values lacking in the source) of each column, and, where
+        there is a schema, its ``kind`` and what it is ``about``.
     """
     filled = [values for values in dataset.splits().values() if values.size]
     summary: dict[str, Any] = {
@@ -90,14 +101,23 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             **{split: len(values) for split, values in dataset.splits().items()},
             "total": len(dataset),
         },
-        "min": min(block.min().item() for values in filled for block in _blocks(values)),
-        "max": max(block.max().item() for values in filled for block in _blocks(values)),
+        "min": np.fmin.reduce(
+            [_end(np.fmin, b) for values in filled for b in _blocks(values)]
+        ).item(),
+        "max": np.fmax.reduce(
+            [_end(np.fmax, b) for values in filled for b in _blocks(values)]
+        ).item(),
         "labels": _distinct_labels(dataset),
         "notes": list(dataset.notes),
     }
     if dataset.kind == "rows":
         summary["columns"] = _describe_columns(dataset)
     return summary
+
+
+def _end(smaller: np.ufunc, block: np.ndarray) -> Any:
+    """The smallest or largest value that is there."""
+    return smaller.reduce(block, axis=None).item()
 
 
 def _distinct_labels(dataset: Dataset) -> int | None:
@@ -118,18 +138,21 @@ def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
 def _describe_columns(dataset: Dataset) -> list[dict[str, Any]]:
     names = dataset.columns or tuple(f"x{i}" for i in range(dataset.shape[0]))
     missing = dataset.missing or (0,) * len(names)
-    count, mean = 0, np.zeros(len(names))
+    kinds = [{}] * len(names) if dataset.schema is None else dataset.schema.describe()
+    count, mean = np.zeros(len(names)), np.zeros(len(names))
     squares = np.zeros(len(names))  # of the differences from the mean
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for block in (block for values in dataset.splits().values() for block in _blocks(values)):
         # Chan, Golub, LeVeque 1979: the moments of two sets joined
-        n, centre = len(block), block.mean(axis=0, dtype=np.float64)
-        apart = centre - mean
-        squares += ((block - centre) ** 2).sum(axis=0) + apart**2 * count * n / (count + n)
-        mean += apart * n / (count + n)
+        n = (~np.isnan(block)).sum(axis=0)
+        centre = np.nansum(block, axis=0, dtype=np.float64) / np.maximum(n, 1)
+        apart, both = centre - mean, np.maximum(count + n, 1)
+        squares += np.nansum((block - centre) ** 2, axis=0) + apart**2 * count * n / both
+        mean += apart * n / both
         count += n
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    std = np.sqrt(squares / max(count, 1))
+        low = np.fmin(low, np.fmin.reduce(block, axis=0))
+        high = np.fmax(high, np.fmax.reduce(block, axis=0))
+    std = np.sqrt(squares / np.maximum(count, 1))
     return [
         {
             "name": name,
@@ -138,6 +161,7 @@ def _describe_columns(dataset: Dataset) -> list[dict[str, Any]]:
             "min": float(low[i]),
             "max": float(high[i]),
             "missing": lacking,
+            **{key: kinds[i][key] for key in ("kind", "about") if kinds[i]},
         }
         for i, (name, lacking) in enumerate(zip(names, missing, strict=True))
     ]

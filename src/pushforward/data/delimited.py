@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -49,7 +49,10 @@ def read_csv(
         file = "The file has" if len(paths) == 1 else "The files have"
         called = "its" if len(paths) == 1 else "their"
         notes.append(f"{file} no header; {called} columns are called x0{last}.")
-    parts = {split: [_Csv(path, dialect) for path in group] for split, group in groups.items()}
+    mixed = request.schema is not None
+    parts = {
+        split: [_Csv(path, dialect, mixed) for path in group] for split, group in groups.items()
+    }
     # Text takes about as many bytes as the numbers in it; gzip makes it a quarter or less.
     estimate = sum(size_of(path) * (4 if zipped(path) else 1) for path in paths)
     return TableStream(name, parts, request, paths=paths, estimate=estimate, notes=notes)
@@ -67,8 +70,23 @@ class _Block:
 class _Csv:
     """One file of a table, in the dialect of the first."""
 
-    def __init__(self, path: Path, dialect: Dialect) -> None:
-        self.path, self.name, self.dialect = path, path.name, dialect
+    def __init__(self, path: Path, dialect: Dialect, mixed: bool) -> None:
+        self.path, self.name, self.dialect, self.mixed = path, path.name, dialect, mixed
+        self._texts: frozenset[str] = frozenset()
+        """Columns whose cells are text, whatever they look like, where there is a schema."""
+
+    def dtypes(self) -> dict[str, str]:
+        """None: text has no types."""
+        return {}
+
+    def as_text(self, columns: Collection[str]) -> None:
+        """Read these columns as text from now on, numbers too: 01 is not 1 there."""
+        self._texts = frozenset(columns)
+
+    def _as_is(self, names: Sequence[str]) -> dict[str, type[str]]:
+        """The columns that are not to be read as numbers."""
+        codes = {names[i] for i in self.dialect.codes if i < len(names)} if self.mixed else set()
+        return dict.fromkeys(codes | self._texts.intersection(names), str)
 
     def kinds(self) -> dict[str, ColumnKind | None]:
         """The cells tell, but for the index that pandas writes."""
@@ -193,6 +211,7 @@ class _Csv:
                 header=None,
                 names=names,
                 usecols=None if columns is None else list(columns),
+                dtype=self._as_is(names) or None,
                 index_col=False,
                 low_memory=False,
                 na_values=["?"],
@@ -201,6 +220,9 @@ class _Csv:
             if len(frame) != len(block.text):
                 raise ValueError(f"the quotes near line {block.lines[0]} do not match")
         cells = {name: cells_of(frame[name], self.dialect.decimal) for name in frame.columns}
+        if self.mixed:
+            for name, held in cells.items():
+                held.series = frame[name]
         lines = block.lines
         return Chunk(
             cells, len(frame), read, lambda row: f"line {lines[row]} of {self.name}", unreadable

@@ -19,6 +19,7 @@ __all__ = ["Dialect", "first_dialect", "opened_text", "zipped"]
 
 _LOOKED_AT = 100  # lines that tell the separator and the decimal mark
 _SEPARATORS = ",;\t|"
+_CODE = re.compile(r"0\d+")
 _ABSENT = ("", "na", "nan", "null", "?")
 
 
@@ -31,6 +32,8 @@ class Dialect:
     first: list[str]
     """The cells of the first line."""
     header: bool
+    codes: frozenset[int] = frozenset()
+    """The places of columns in which a number begins with needless zeros, as codes do: 00123."""
 
 
 def first_dialect(groups: dict[str, list[Path]]) -> Dialect:
@@ -53,7 +56,9 @@ def _sniff(path: Path) -> Dialect:
     separator = "\t" if ".tsv" in path.suffixes else _separator(first, rest)
     decimal = "," if separator == ";" and re.search(r"\d,\d", "\n".join(rest)) else "."
     cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
-    return Dialect(separator, decimal, cells, _is_header(cells, decimal))
+    below = csv.reader(rest, delimiter=separator, skipinitialspace=True)
+    codes = {i for line in below for i, cell in enumerate(line) if _CODE.fullmatch(cell.strip())}
+    return Dialect(separator, decimal, cells, _is_header(cells, decimal), frozenset(codes))
 
 
 def _separator(first: str, rest: Sequence[str]) -> str:

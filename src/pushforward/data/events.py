@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Kind
 from .found import Found, Request, listed
+
+if TYPE_CHECKING:
+    from .dataset import Kind
 
 __all__ = ["default_columns", "expect", "settle"]
 

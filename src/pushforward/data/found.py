@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .schema import Schema
 
 __all__ = [
     "SPLITS",
@@ -66,6 +69,9 @@ class Request:
         crop: what is cut from an image that is brought to ``size``: its centre, or a place drawn
             by the image's content.
         max_unreadable: how many items may be skipped because they cannot be read.
+        schema: read the columns of a table by this, or find out (``auto``) what each of them holds;
+            None for numbers alone.
+        kinds: what the user says of columns, by name.
     """
 
     columns: tuple[str, ...] | None = None
@@ -76,6 +82,8 @@ class Request:
     whole: bool = False
     crop: Crop = "centre"
     max_unreadable: int | None = 100
+    schema: Literal["auto"] | Schema | None = None
+    kinds: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -112,6 +120,7 @@ class Found:
             as test; ``fixed``: the splits are final.
         laid_out: values are rows (N, D) or images (N, C, H, W) already, not to be guessed at.
         title: the name of the data set, where messages had better say more (the file's ending).
+        schema: what the columns hold, where that was asked for.
         settled: the parts are events of one dtype, checked and divided, perhaps larger than memory.
     """
 
@@ -126,6 +135,7 @@ class Found:
     missing: tuple[int, ...] | None = None
     notes: list[str] = field(default_factory=list)
     settled: bool = False
+    schema: Schema | None = None
 
 
 class BrokenFile(InputError):

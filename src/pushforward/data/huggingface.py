@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,10 @@ def _rows(
     features = next(iter(groups.values())).features
     return TableStream(
         name,
-        {split: [_Table(data, split)] for split, data in groups.items()},
+        {
+            split: [_Table(data, split, request.schema is not None)]
+            for split, data in groups.items()
+        },
         request,
         paths=[Path(file) for file in files],
         notes=notes,
@@ -216,8 +219,16 @@ def _rows(
 class _Table:
     """One split of a table."""
 
-    def __init__(self, data: Any, split: str) -> None:
+    def __init__(self, data: Any, split: str, mixed: bool) -> None:
         self.data, self.split, self.name = data, split, f"the {split} split"
+        self.mixed = mixed
+
+    def dtypes(self) -> dict[str, str]:
+        """None: the cells of its frames tell."""
+        return {}
+
+    def as_text(self, columns: Collection[str]) -> None:
+        """Nothing: the set has its types."""
 
     def kinds(self) -> dict[str, ColumnKind | None]:
         """The features tell."""
@@ -225,13 +236,21 @@ class _Table:
 
     def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
         if columns is None:
-            columns = [column for column, kind in self.kinds().items() if kind != "other"]
+            columns = [c for c, kind in self.kinds().items() if kind != "other" or self._single(c)]
         data = self.data.select_columns(list(columns)).with_format("pandas")
         for first in range(start, len(data), _ROWS):
             frame = data[first : first + _ROWS]
             cells = {column: cells_of(frame[column]) for column in columns}
+            if self.mixed:
+                for column, held in cells.items():
+                    held.series = frame[column]
             where = partial(_row, first, self.name)
             yield Chunk(cells, len(frame), len(frame), where)
+
+    def _single(self, column: str) -> bool:
+        """Whether a table of all kinds may take the column: its cells are single values."""
+        dtype = str(getattr(self.data.features[column], "dtype", ""))
+        return self.mixed and dtype.startswith(("string", "large_string", "date", "timestamp"))
 
 
 def _row(first: int, name: str, row: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .found import SPLITS, Found, Part
+from .schema import Schema
 
 __all__ = ["load", "mapped", "read_events", "release"]
 
@@ -54,6 +55,7 @@ def mapped(folder: Path, meta: dict[str, Any]) -> Found:
         missing=_tuple(meta["missing"]),
         notes=meta["notes"],
         settled=True,
+        schema=Schema.from_json(meta["schema"]) if meta.get("schema") else None,
     )
 
 

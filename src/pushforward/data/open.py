@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..errors import InputError
 from .arrays import from_memory, in_memory, is_frame
+from .conditioning import condition
 from .dataset import Dataset, Source
+from .detect import check_kinds
 from .digits import digits
 from .events import default_columns, expect, settle
 from .found import SPLITS, Crop, Found, Missing, Part, Request, listed, stem
 from .frames import from_frame
+from .given import LABEL
 from .huggingface import from_huggingface, is_huggingface, load_named
 from .paths import BUILT_IN, from_path
 from .remarks import note_columns
+from .schema import Schema
 from .splitting import divide, join
 from .store import CACHED_ABOVE, gather, store
 from .stream import Stream
@@ -40,6 +45,10 @@ def open_data(
     crop: Crop = "centre",
     max_unreadable: int | None = 100,
     cache: bool | None = None,
+    schema: Literal["auto"] | Schema | None = None,
+    kinds: Mapping[str, str] | None = None,
+    missing: Literal["drop", "keep"] = "drop",
+    given: Sequence[str] | None = None,
 ) -> Dataset:
     """Open any source as a `Dataset` with train, validation and test.
 
@@ -71,17 +80,49 @@ def open_data(
             ``~/.cache/pushforward``) and map it from there: memory does not limit the set, and the
             next opening takes no time until a file has changed. None: above 128 MiB. Arrays, npy,
             npz, idx, CIFAR's binary files and data sets of objects stay in memory.
+        schema: for tables (CSV, Parquet, data frames): ``auto`` finds out what each column holds,
+            so that categories, truth values and dates are read, too, as numbers that
+            ``Dataset.schema`` turns back; a `Schema` reads by what is known; None takes the numeric
+            columns as they are.
+        kinds: column -> number, integer, category, boolean or date, where ``auto`` errs.
+        missing: rows that lack a value are left out (``drop``), or stay with NaN in its place
+            (``keep``), but for those without any value.
+        given: columns that are not to be learned but given, or ``label`` for images: they become
+            ``Dataset.context``. Tables are then read with a schema, ``auto`` if None.
 
     Raises:
         InputError: the source is not there, cannot be read, or does not hold finite numbers.
     """
+    if given is not None:
+        given = [given] if isinstance(given, str) else list(given)
+        if columns is not None:
+            columns = [*columns, *(name for name in given if name not in columns)]
+        schema = "auto" if schema is None else schema
     same = isinstance(source, Dataset) and levels in (None, source.levels)
     if same and columns is None and size is None:
-        return source
+        return source if given is None else condition(source, given)
+    if missing not in ("drop", "keep"):
+        raise InputError(f"missing is one of drop, keep; got {missing!r}.")
     request = _request(
-        columns=columns, size=size, levels=levels, crop=crop, max_unreadable=max_unreadable
+        columns=columns,
+        size=size,
+        levels=levels,
+        crop=crop,
+        max_unreadable=max_unreadable,
+        schema=schema,
+        kinds=kinds,
     )
-    return _open(source, request, split_seed, fractions, cache)
+    # A Dataset was opened once: its missing values are wanted.
+    request = replace(request, missing="keep" if isinstance(source, Dataset) else missing)
+    dataset = _open(source, request, split_seed, fractions, cache)
+    if given is None:
+        return dataset
+    absent = [name for name in given if name not in (dataset.columns or ())]
+    if absent and dataset.schema is not None and not (given == [LABEL] and dataset.labels):
+        # A column that is not modelled unless it is asked for: a label, a constant, a name.
+        wanted = (*(dataset.columns or ()), *absent)
+        dataset = _open(source, replace(request, columns=wanted), split_seed, fractions, cache)
+    return condition(dataset, given)
 
 
 def read_for(
@@ -98,6 +139,8 @@ def read_for(
     crop: Crop = "centre",
     max_unreadable: int | None = 100,
     cache: bool | None = None,
+    schema: Schema | None = None,
+    incomplete: Literal["drop", "keep"] = "drop",
 ) -> np.ndarray:
     """Read a source for a model that has a shape: all of it, in the source's own order.
 
@@ -111,14 +154,17 @@ def read_for(
         levels: the number of integer levels that the model was trained on.
         columns: the model's columns, picked by name where the source has names; other columns
             do not matter. Sources without names go by position.
-        split: only ``train``, ``validation`` or ``test`` of `open_data`; incomplete rows and
-            unreadable images are left out then, as they are there.
+        split: only ``train``, ``validation`` or ``test`` of `open_data`; unreadable images are left
+            out then, as they are there.
         size: as for `open_data`.
         missing: missing values of rows are an error (``raise``), stay NaN (``keep``), or their
             rows are left out (``drop``).
         split_seed, fractions, max_unreadable, cache: as for `open_data`, for ``split``. Without
             ``split`` everything must be readable, and comes into memory.
         crop: as for `open_data`.
+        schema: what the model's columns hold, by which the cells of a table become numbers.
+        incomplete: whether rows that lack a value are in a ``split``, as ``missing`` said of
+            `open_data` when the model was trained.
 
     Returns:
         ``(N, *shape)``: uint8 or uint16 images, float32 or float64 rows. A plain array, writable,
@@ -136,10 +182,12 @@ def read_for(
         shape=tuple(shape),
         crop=crop,
         max_unreadable=max_unreadable,
+        schema=schema,
     )
     if split is not None:
         if split not in SPLITS:
             raise InputError(f"split is one of {listed(SPLITS)}; got {split!r}.")
+        request = replace(request, missing=incomplete)
         values = _open(source, request, split_seed, fractions, cache).splits()[split]
         if not len(values):
             raise InputError(f"the {split} split is empty; the source has too few rows.")
@@ -163,6 +211,8 @@ def _request(
     crop: Crop,
     max_unreadable: int | None,
     shape: tuple[int, ...] | None = None,
+    schema: Literal["auto"] | Schema | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Request:
     if isinstance(columns, str):
         raise InputError(f"columns is a list of names; got the string {columns!r}.")
@@ -172,6 +222,9 @@ def _request(
         raise InputError(f"crop is one of centre, random; got {crop!r}.")
     if max_unreadable is not None and max_unreadable < 0:
         raise InputError(f"max_unreadable must be 0 or more; got {max_unreadable}.")
+    if schema not in (None, "auto") and not isinstance(schema, Schema):
+        raise InputError(f"schema is auto, a Schema or None; got {schema!r}.")
+    said = tuple(check_kinds(kinds).items())
     names = None if columns is None else tuple(str(column) for column in columns)
     return Request(
         columns=names,
@@ -180,6 +233,8 @@ def _request(
         shape=shape,
         crop=crop,
         max_unreadable=max_unreadable,
+        schema="auto" if said and schema is None else schema,
+        kinds=said,
     )
 
 
@@ -216,12 +271,15 @@ def _open(
         kind="rows" if len(shape) == 1 else "images",
         shape=shape,
         levels=found.levels,
-        **{name: part.values for name, part in parts.items()},
+        train=parts["train"].values,
+        validation=parts["validation"].values,
+        test=parts["test"].values,
         columns=found.columns,
         labels=labels or None,
         notes=tuple(found.notes),
         missing=found.missing,
         label_names=found.label_names if labels else None,
+        schema=found.schema,
     )
 
 
@@ -268,11 +326,14 @@ def _from_dataset(dataset: Dataset, request: Request) -> Found:
     found.settled = mapped and request.columns in (None, dataset.columns) and not request.levels
     if found.settled:
         found.columns, found.missing = dataset.columns, dataset.missing
+        found.schema = dataset.schema
         return found
     if columns == default_columns(len(columns)):  # images, or rows that came without names
         return found
     found.columns = choose(dict.fromkeys(columns, "number"), request, dataset.name).columns
     index = [columns.index(column) for column in found.columns]
+    if dataset.schema is not None:
+        found.schema = dataset.schema.take(found.columns)
     if dataset.missing is not None:
         found.missing = tuple(dataset.missing[i] for i in index)
     if found.columns != columns:

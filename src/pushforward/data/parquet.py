@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .columns import Cells, ColumnKind
+from .columns import Cells, ColumnKind, cells_of
 from .found import BrokenFile, Request, group_parts, listed, reading
 from .label_names import label_names
 from .stream import Stream
@@ -47,7 +47,8 @@ def read_parquet(
 
         return parquet_images(groups, name, schema, images, request, notes)
     notes = [*notes, *_of_folders(paths)]
-    parts = {split: [_Parquet(path) for path in group] for split, group in groups.items()}
+    mixed = request.schema is not None
+    parts = {split: [_Parquet(path, mixed) for path in group] for split, group in groups.items()}
     return TableStream(
         name,
         parts,
@@ -119,8 +120,16 @@ def _is_image(kind: Any) -> bool:
 class _Parquet:
     """One file of a table."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.name
+    def __init__(self, path: Path, mixed: bool) -> None:
+        self.path, self.name, self.mixed = path, path.name, mixed
+
+    def dtypes(self) -> dict[str, str]:
+        """The types of its columns, as pandas calls them."""
+        with _opened(self.path) as file:
+            return {field.name: _dtype(field.type) for field in file.schema_arrow}
+
+    def as_text(self, columns: Collection[str]) -> None:
+        """Nothing: the file has its types."""
 
     def estimate(self) -> int:
         """Return the bytes of its numbers; 0 for a broken file."""
@@ -138,7 +147,7 @@ class _Parquet:
 
     def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
         if columns is None:
-            columns = [name for name, kind in self.kinds().items() if kind in ("integer", "number")]
+            columns = [name for name, kind in self.kinds().items() if self._readable(name, kind)]
         with _opened(self.path) as file:
             rows = _rows_at_a_time(file.schema_arrow)
             batches = file.iter_batches(rows, columns=list(columns), use_threads=False)
@@ -149,11 +158,20 @@ class _Parquet:
                     if batch is None:
                         return
                     read = len(batch)
-                    cells = {name: _cells(batch.column(name)) for name in columns}
+                    cells = {name: _cells(batch.column(name), self.mixed) for name in columns}
                 first += read
                 if first > start:
                     where = partial(_row, first - read, self.name)
                     yield Chunk(cells, read, read, where)
+
+    def _readable(self, name: str, kind: ColumnKind | None) -> bool:
+        return kind in ("integer", "number") or (
+            self.mixed and kind == "other" and bool(self._dtypes.get(name))
+        )
+
+    @cached_property
+    def _dtypes(self) -> dict[str, str]:
+        return self.dtypes()
 
 
 def _row(first: int, name: str, row: int) -> str:
@@ -165,8 +183,31 @@ def _rows_at_a_time(schema: Any) -> int:
     return max(1024, min(1 << 16, _BLOCK // max(len(schema), 1)))
 
 
-def _cells(column: Any) -> Cells:
+def _dtype(kind: Any) -> str:
+    """The type of pandas for a type of Arrow; empty for one that holds no single values."""
     import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return "category" if _dtype(kind.value_type) else ""
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "str"
+    if types.is_date(kind):
+        return "date"
+    if types.is_timestamp(kind):
+        return f"datetime64[{kind.unit}{f', {kind.tz}' if kind.tz else ''}]"
+    if types.is_decimal(kind):
+        return "float64"
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return str(pa.DataType.to_pandas_dtype(kind)().dtype)
+    return ""
+
+
+def _cells(column: Any, mixed: bool) -> Cells:
+    import pyarrow as pa
+
+    if mixed:
+        return _mixed_cells(column)
 
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
@@ -174,3 +215,18 @@ def _cells(column: Any) -> Cells:
         column = column.cast(pa.float64())
     numbers: np.ndarray = column.to_numpy(zero_copy_only=False)  # nulls become NaN
     return Cells(numbers)
+
+
+def _mixed_cells(column: Any) -> Cells:
+    import pandas as pd
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type) and column.null_count:
+        series: Any = pd.Series(column.to_pylist(), dtype="boolean")
+    elif pa.types.is_decimal(column.type):
+        series = column.cast(pa.float64()).to_pandas()
+    else:
+        series = column.to_pandas()
+    cells = cells_of(series)
+    cells.series = series
+    return cells

@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from .found import Found, Part, listed
+from .schema import Column
 
 __all__ = ["note_columns"]
 
@@ -21,12 +22,19 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
     """
     names = found.columns or ()
     train = parts["train"].values
+    # Codes are not far out, and what lies on a grid is dequantised.
+    plain = [Column(name=name, kind="number") for name in names]
+    columns = plain if found.schema is None else found.schema.columns
     constant = [name for i, name in enumerate(names) if len(train) > 1 and _constant(train[:, i])]
     if constant:
         _add(found, f"Columns with one and the same value in all of train: {listed(constant)}.")
     if found.levels is not None:  # a probability of integers is at most 1
         return
-    farthest = [(name, _far(train[: 1 << 20, i])) for i, name in enumerate(names)]
+    farthest = [
+        (name, _far(train[: 1 << 20, i]))
+        for i, name in enumerate(names)
+        if columns[i].kind in ("number", "integer")
+    ]
     far = [f"{name} (up to {top:.3g})" for name, top in farthest if top is not None]
     if far:
         _add(
@@ -37,7 +45,9 @@ def note_columns(found: Found, parts: dict[str, Part]) -> None:
     few = [
         name
         for i, name in enumerate(names)
-        if name not in constant and _few_integers([part.values[:, i] for part in parts.values()])
+        if name not in constant
+        and columns[i].step is None
+        and _few_integers([part.values[:, i] for part in parts.values()])
     ]
     if few:
         _add(
@@ -56,12 +66,14 @@ def _far(column: np.ndarray) -> float | None:
 
     Of a large table the first million rows are looked at: a column is a pass over the file.
     """
-    if len(column) < _ENOUGH:
+    first = column[: 1 << 16]
+    first = first[~np.isnan(first)]
+    if len(first) < _ENOUGH:
         return None
-    low, middle, high = np.quantile(column[: 1 << 16], [0.25, 0.5, 0.75])
+    low, middle, high = np.quantile(first, [0.25, 0.5, 0.75])
     far, size = 0.0, float(middle)
     for block in _blocks(column):
-        distances = np.abs(block.astype(np.float64) - middle)
+        distances = np.nan_to_num(np.abs(block.astype(np.float64) - middle))
         worst = int(distances.argmax())
         if distances[worst] > far:
             far, size = float(distances[worst]), float(block[worst])
@@ -77,7 +89,13 @@ def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _constant(column: np.ndarray) -> bool:
-    return all(bool((block == column[0]).all()) for block in _blocks(column))
+    """Whether all numbers that are there are the same."""
+    low, high = np.nan, np.nan
+    for block in _blocks(column):
+        low, high = np.fmin(low, np.fmin.reduce(block)), np.fmax(high, np.fmax.reduce(block))
+        if low < high:
+            return False
+    return bool(low == high)
 
 
 def _few_integers(columns: list[np.ndarray]) -> bool:
@@ -85,7 +103,7 @@ def _few_integers(columns: list[np.ndarray]) -> bool:
         return False
     seen = np.empty(0)
     for block in chain.from_iterable(map(_blocks, columns)):
-        seen = np.union1d(seen, block)
+        seen = np.union1d(seen, block[~np.isnan(block)])
         if len(seen) > _FEW or (seen != np.floor(seen)).any():
             return False
     return True

@@ -12,6 +12,7 @@ from .build import build
 from .cache import entry_of, locked, touch
 from .found import Found, Part, Request
 from .mapped import load, mapped, release
+from .schema import Schema
 from .splitting import check_fractions
 from .stream import Stream, all_notes, none_read
 
@@ -39,6 +40,7 @@ def gather(stream: Stream) -> Found:
         label_names=stream.label_names,
         missing=stream.missing,
         notes=all_notes(stream),
+        schema=getattr(stream, "schema", None),  # tables have one
     )
 
 
@@ -103,15 +105,18 @@ def _alike(request: Request) -> list[Request]:
     if request.shape is None:
         return []
     free = replace(request, shape=None)
+    if isinstance(request.schema, Schema):
+        free = replace(free, schema="auto")
     columns = dict.fromkeys((request.columns, None))
     levels = dict.fromkeys((request.levels, None))
     return [replace(free, columns=c, levels=v) for c in columns for v in levels]
 
 
 def _serves(meta: dict[str, Any], request: Request) -> bool:
-    columns, levels = request.columns, request.levels
+    columns, levels, schema = request.columns, request.levels, request.schema
     return (
         tuple(meta["shape"]) == request.shape
         and (columns is None or tuple(meta["columns"] or ()) == columns)
         and (levels is None or meta["levels"] == levels)
+        and meta.get("schema") == (schema.to_json() if isinstance(schema, Schema) else None)
     )

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from .category_order import needs_order, ordered
 from .columns import Tally
 from .found import listed
+from .schema import Schema
 from .stream import Unreadable
-from .tables import choose
+from .table_schema import choose_mixed
+from .tables import Choice, choose
 
 if TYPE_CHECKING:
     from .table_stream import TableStream
 
 __all__ = ["Plan", "Survey", "plan_table"]
+
+_TELLING = 50_000
+"""Rows by which categories are put in order."""
 
 
 @dataclass
@@ -44,6 +50,7 @@ class Plan:
         dtype: of the values.
         rows: the number of rows, incomplete ones included.
         notes, late_notes: sentences that come before and after the one on dropped rows.
+        mixed: what the columns read hold, where that was asked for.
     """
 
     surveys: dict[int, Survey]
@@ -55,6 +62,12 @@ class Plan:
     rows: int
     notes: tuple[str, ...]
     late_notes: tuple[str, ...] = ()
+    mixed: Schema | None = None
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns that are modelled hold, where that was asked for."""
+        return None if self.mixed is None else self.mixed.take(self.columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,7 +105,8 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
 
     Missing values are treated as ``request.missing`` says. ``drop``: columns without any value, and
     those with one and the same, go unless asked for; then incomplete rows go; all are noted.
-    ``raise``: the first missing value is an error. ``keep``: nothing happens. Constant columns stay
+    ``raise``: the first missing value is an error. ``keep``: they stay, and so do the rows, but for
+    those without any value where a set is opened. Constant columns stay
     where a model's shape is asked for: what does not vary in its new rows may have varied in those
     that it learned from.
 
@@ -101,10 +115,17 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
     """
     request, tallies = stream.request, _joined(surveys)
     limit = stream.unreadable.limit
-    kinds = {column: tally.kind(limit) for column, tally in tallies.items()}
-    choice = choose(kinds, request, stream.name, lambda column: column + tallies[column].told())
+    schema = None
+    if request.schema is not None:
+        mixed = choose_mixed(stream, tallies)
+        schema = mixed.schema
+        choice = Choice(schema.names, mixed.label, mixed.notes)
+    else:
+        kinds = {column: tally.kind(limit) for column, tally in tallies.items()}
+        choice = choose(kinds, request, stream.name, lambda column: column + tallies[column].told())
     for survey in surveys.values():
-        _check_columns(survey, [*choice.columns, *filter(None, [choice.label])], surveys)
+        chosen = [*choice.columns, *filter(None, [choice.label])]
+        _check_columns(survey, chosen, mixed=schema is not None)
     rows = sum(survey.rows for survey in surveys.values())
     if not rows:
         raise InputError(f"{stream.name} has zero rows.")
@@ -119,14 +140,19 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
         np.dtype(np.float64),
         rows,
         (*notes, *choice.notes),
+        mixed=schema,
     )
-    if request.missing == "drop":
+    if request.missing == "drop" or (request.missing == "keep" and not request.whole):
         plan = _without_hollow(plan, stream)
         plan = _without_constant(plan, stream)
-        if plan.any_missing:
+        if plan.any_missing and request.missing == "drop":
             plan = _of_complete_rows(plan, stream)
     wide = any(tallies[column].wide for column in plan.columns)
+    if plan.schema is not None:  # the time of day takes more digits than float32 has
+        wide |= any(c.kind == "date" and c.step != 1 for c in plan.schema.columns)
     plan = replace(plan, dtype=np.dtype(np.float64 if wide else np.float32))
+    if request.schema == "auto" and plan.mixed is not None and needs_order(plan.mixed):
+        plan = replace(plan, mixed=ordered(plan.mixed, _some_rows(plan, stream)))
     if plan.any_infinite or (plan.any_missing and request.missing == "raise"):
         for _ in _walk(plan, stream):  # raises at the first: better now than after hours
             pass
@@ -147,7 +173,7 @@ def _only_in_some(surveys: dict[int, Survey], tallies: dict[str, Tally]) -> list
     return [column for column in dict.fromkeys(columns) if column not in tallies]
 
 
-def _check_columns(survey: Survey, columns: list[str], surveys: dict[int, Survey]) -> None:
+def _check_columns(survey: Survey, columns: list[str], *, mixed: bool) -> None:
     if survey.broken:
         return
     absent = [column for column in columns if column not in survey.tallies]
@@ -156,7 +182,7 @@ def _check_columns(survey: Survey, columns: list[str], surveys: dict[int, Survey
             f"{survey.name} lacks the column {listed(absent)} that the other files have."
         )
     text = [column for column in columns if survey.tallies[column].fixed == "other"]
-    if text:
+    if text and not mixed:
         raise InputError(
             f"the column {text[0]!r} is not numeric in {survey.name}, but it is in the other files."
         )
@@ -175,6 +201,7 @@ def _left_out(plan: Plan, gone: np.ndarray, why: str) -> Plan:
         plan,
         read=tuple(names[~gone]),
         kept=plan.kept[~gone],
+        mixed=None if plan.mixed is None else plan.mixed.take(names[~gone]),
         notes=(*plan.notes, _note(names[gone], why)),
     )
 
@@ -189,8 +216,7 @@ def _may_leave_out(stream: TableStream, rows: int) -> bool:
 
 def _without_constant(plan: Plan, stream: TableStream) -> Plan:
     """Leave out the columns whose values, apart from missing ones, are all the same."""
-    tallies = [plan.tallies[column] for column in plan.read]
-    constant = np.array([tally.low == tally.high for tally in tallies])  # NaN: no value
+    constant = np.array([_constant(plan, stream, column) for column in plan.read])
     if not constant.any() or not _may_leave_out(stream, plan.rows):
         return plan
     if constant.all():
@@ -200,9 +226,17 @@ def _without_constant(plan: Plan, stream: TableStream) -> Plan:
     return _left_out(plan, constant, "with one and the same value")
 
 
+def _constant(plan: Plan, stream: TableStream, column: str) -> bool:
+    if stream.request.schema == "auto":
+        return stream.sketches[column].constant
+    tally = plan.tallies[column]
+    return plan.mixed is None and tally.low == tally.high  # NaN: no value
+
+
 def _all_constant(plan: Plan, stream: TableStream) -> InputError:
+    what = "column" if plan.mixed else "numeric column"
     return InputError(
-        f"each numeric column of {stream.name} holds one and the same value in all rows: "
+        f"each {what} of {stream.name} holds one and the same value in all rows: "
         f"{listed(plan.read)}. Name columns to keep them all the same."
     )
 
@@ -231,6 +265,18 @@ def _of_complete_rows(plan: Plan, stream: TableStream) -> Plan:
     names = np.array(plan.read, object)
     note = _note(names[constant], "with one and the same value")
     return replace(plan, kept=~constant, late_notes=(note,))
+
+
+def _some_rows(plan: Plan, stream: TableStream) -> np.ndarray:
+    """The first rows ``(n, len(read))``, as many as tell which categories are alike."""
+    scratch = Unreadable(stream.unreadable.noun, None)
+    whole = replace(plan, kept=np.ones(len(plan.read), bool), dtype=np.dtype(np.float64))
+    counters, rows = dict.fromkeys(stream.counters, 0), [np.empty((0, len(plan.read)))]
+    for piece in stream.pieces_of(whole, stream.splits[0], 0, scratch, counters):
+        rows.append(piece.values)
+        if sum(map(len, rows)) >= _TELLING:
+            break
+    return np.concatenate(rows)
 
 
 def _walk(plan: Plan, stream: TableStream) -> Iterator[np.ndarray]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..errors import InputError
 from .columns import Cells
+from .encoding import encode_cells
+from .schema import Column
 from .stream import Piece, Unreadable
 from .table_plan import Plan
 
@@ -61,7 +63,7 @@ class Rows:
         plan = self.plan
         for item in chunk.unreadable:
             self.unreadable.add(item)
-        cells = {name: chunk.cells[name].against(plan.tallies[name]) for name in plan.read}
+        cells = {name: self._cells(chunk, name) for name in plan.read}
         values = np.empty((chunk.rows, len(plan.read)), plan.dtype)
         for i, cell in enumerate(cells.values()):
             values[:, i] = np.nan if cell.numbers is None else cell.numbers
@@ -75,6 +77,10 @@ class Rows:
             incomplete = lacking.any(axis=1)
             self.counters["dropped"] += int(incomplete.sum())
             complete = readable & ~incomplete
+        elif plan.any_missing and not self.stream.request.whole:
+            empty = np.isnan(values[:, plan.kept]).all(axis=1) & readable
+            self.counters["empty"] += int(empty.sum())
+            complete = readable & ~empty
         if plan.any_infinite:
             infinite = np.isinf(values) & complete[:, None]
             if infinite.any():
@@ -87,6 +93,26 @@ class Rows:
         if not complete.all() or not plan.kept.all():
             values = values[complete][:, plan.kept]
         return Piece(np.ascontiguousarray(values), labels, read=chunk.read)
+
+    def _cells(self, chunk: Chunk, name: str) -> Cells:
+        """The cells of a column as numbers: as they came, or as its kind has it."""
+        cells, schema = chunk.cells[name], self.plan.mixed
+        if schema is None:
+            return cells.against(self.plan.tallies[name])
+        column = schema[name]
+        if column.kind in ("number", "integer") and column.categories is None:
+            return cells.against(self.plan.tallies[name]) if chunk.rows else cells
+        if not chunk.rows:
+            return cells
+        numbers, odd = encode_cells(cells.series, column)
+        if len(odd) and self._refused(column):
+            raise schema.refusal(column, cells.series.iloc[odd[0]], chunk.where(int(odd[0])))
+        texts = {int(row): str(cells.series.iloc[row]) for row in odd[:16]}
+        return Cells(numbers, odd, texts)
+
+    def _refused(self, column: Column) -> bool:
+        """Whether a cell of another kind is an error, because it is new to a model."""
+        return self.stream.request.schema != "auto" or column.categories is not None
 
     def _readable(self, chunk: Chunk, cells: dict[str, Cells]) -> np.ndarray:
         """Mark the rows without text among their numbers ``(n,)``; the others are unreadable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from .columns import ColumnKind, Tally
+from .detect import check_kinds
 from .found import SPLITS, BrokenFile, Request, counted
+from .schema import Schema
+from .sketch import Sketch
 from .stream import Piece, Unreadable
 from .table_plan import Plan, Survey, plan_table
 from .table_rows import Chunk, Rows
@@ -29,13 +32,24 @@ class TablePart(Protocol):
         """Return its columns, with their kinds where they are known without reading the cells."""
         ...
 
+    def dtypes(self) -> dict[str, str]:
+        """Return the types of its columns as pandas calls them, where it knows them."""
+        ...
+
+    def as_text(self, columns: Collection[str]) -> None:
+        """Read the cells of these columns as text from now on, where they are text."""
+        ...
+
     def chunks(self, columns: Sequence[str] | None, start: int = 0) -> Iterator[Chunk]:
-        """Read columns (or all whose kind is not ``other``) from item ``start`` on."""
+        """Read columns (or all that may be of use) from item ``start`` on."""
         ...
 
 
 class TableStream:
-    """A table as a `Stream`: the numeric columns of files that belong together.
+    """A table as a `Stream`: the columns of files that belong together.
+
+    They are the numeric ones, or, where the request brings or asks for a schema, all that a model
+    can learn, as the numbers that stand for their cells.
 
     Incomplete rows are treated as ``request.missing`` says. Rows with text among numbers and lines
     with the wrong number of cells are unreadable.
@@ -63,7 +77,9 @@ class TableStream:
         noun = "row" if sum(map(len, groups.values())) == 1 else "item"
         limit = 0 if request.whole else request.max_unreadable
         self.unreadable = Unreadable(noun, limit)
-        self.counters = {"rows": 0, "dropped": 0}
+        self.counters = {"rows": 0, "dropped": 0, "empty": 0}
+        self.sketches: dict[str, Sketch] = {}
+        self._kinds = check_kinds(dict(request.kinds))
         self._paths, self._estimate, self._notes = paths, estimate, tuple(notes)
         self._names_of_labels = names_of_labels
         self._held: dict[int, list[Chunk]] | None = {} if estimate <= _HELD else None
@@ -91,6 +107,11 @@ class TableStream:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns."""
         return self.plan.columns
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns hold, where that was asked for."""
+        return self.plan.schema
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
@@ -127,6 +148,10 @@ class TableStream:
     def notes(self) -> list[str]:
         """What the user should know; final when all pieces have been read."""
         dropped, plan = self.counters["dropped"], self.plan
+        if empty := self.counters["empty"]:
+            verb = "was" if empty == 1 else "were"
+            note = f"{counted(empty, 'row')} without any value {verb} dropped."
+            return [*plan.notes, note, *plan.late_notes]
         if not dropped:
             return [*plan.notes, *plan.late_notes]
         verb = "was" if dropped == 1 else "were"
@@ -179,9 +204,27 @@ class TableStream:
 
     def _survey(self) -> dict[int, Survey]:
         """Look at all cells of all files; a broken one among several is marked as such."""
+        parts = [part for split in self.splits for part in self.groups[split]]
+        schema = self.request.schema
+        texts = [name for name, kind in self._kinds.items() if kind == "category"]
+        if isinstance(schema, Schema):
+            texts = [c.name for c in schema.columns if c.categories is not None]
+        self._as_text(parts, texts)
+        surveys = self._look(parts)
+        if mixed := [name for name, sketch in self.sketches.items() if sketch.mixed]:
+            # Where a chunk of a text column holds only digits, 01 came as 1: look again.
+            self._as_text(parts, [*texts, *mixed])
+            surveys = self._look(parts)
+        return surveys
+
+    def _as_text(self, parts: Sequence[TablePart], columns: Sequence[str]) -> None:
+        for part in parts:
+            part.as_text(columns)
+
+    def _look(self, parts: Sequence[TablePart]) -> dict[int, Survey]:
         scratch = Unreadable(self.unreadable.noun, self.unreadable.limit)
         surveys: dict[int, Survey] = {}
-        parts = [part for split in self.splits for part in self.groups[split]]
+        self.sketches.clear()
         broken: list[BrokenFile] = []
         for part in parts:
             try:
@@ -197,6 +240,7 @@ class TableStream:
     def _look_at(self, part: TablePart, unreadable: Unreadable) -> Survey:
         kinds = part.kinds()
         survey = Survey(part.name, {column: Tally(fixed) for column, fixed in kinds.items()})
+        dtypes = part.dtypes() if self.request.schema == "auto" else {}
         held: list[Chunk] = []
         first = ""
         of_file = f" of {part.name}" if unreadable.noun == "item" else ""
@@ -206,6 +250,11 @@ class TableStream:
                 unreadable.add(item)
             for column, cells in chunk.cells.items():
                 survey.tallies[column].add(cells, chunk.rows, survey.rows, of_file)
+                if self.request.schema == "auto":
+                    if column not in self.sketches:
+                        wanted, dtype = self._kinds.get(column), dtypes.get(column)
+                        self.sketches[column] = Sketch(column, wanted, dtype)
+                    self.sketches[column].add(cells.series, cells.numbers)
             survey.rows += chunk.rows
             survey.items += chunk.read
             if self._held is not None:

@@ -11,9 +11,10 @@ from .columns import ColumnKind
 from .events import default_columns
 from .found import Request, listed
 
-__all__ = ["Choice", "choose", "refuse_twins"]
+__all__ = ["LABEL", "Choice", "check_asked", "check_there", "choose", "refuse_twins"]
 
-_LABEL = "label"
+LABEL = "label"
+"""The column whose integers are labels."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ def choose(
     if asked is not None and request.shape is not None and asked == default_columns(len(asked)):
         # The model was trained on rows without names: go by position.
         asked = None if not any(column in kinds for column in asked) else asked
-    label = _LABEL if kinds.get(_LABEL) == "integer" and _LABEL not in (asked or ()) else None
+    label = LABEL if kinds.get(LABEL) == "integer" and LABEL not in (asked or ()) else None
     if asked is not None:
-        _check_asked(asked, kinds, name, told)
+        check_asked(asked, list(kinds), name)
+        _check_numeric(asked, kinds, name, told)
         return Choice(asked, label, ())
     numeric = tuple(column for column, kind in kinds.items() if kind in ("integer", "number"))
     left_out = [told(column) for column, kind in kinds.items() if kind == "other"]
@@ -66,24 +68,34 @@ def choose(
     return Choice(numeric, label, tuple(notes))
 
 
-def _check_asked(
+def check_asked(asked: Sequence[str], names: Sequence[str], name: str) -> None:
+    """Raise `InputError` if the columns asked for are none, absent, or named twice."""
+    if not asked:
+        raise InputError("columns is empty; name at least one column.")
+    check_there(asked, names, name)
+    if len(set(asked)) < len(asked):
+        raise InputError(f"columns names a column twice: {listed(asked)}.")
+
+
+def check_there(asked: Sequence[str], names: Sequence[str], name: str) -> None:
+    """Raise `InputError` if columns are absent, with the nearest name that is there."""
+    absent = [column for column in asked if column not in names]
+    if absent:
+        alike = [column for column in names if column.lower() == absent[0].lower()]
+        near = alike or difflib.get_close_matches(absent[0], names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"{name} has no column {listed([repr(column) for column in absent])}; it has "
+            f"{listed(names, 20)}.{hint}"
+        )
+
+
+def _check_numeric(
     asked: Sequence[str],
     kinds: dict[str, ColumnKind],
     name: str,
     told: Callable[[str], str],
 ) -> None:
-    if not asked:
-        raise InputError("columns is empty; name at least one column.")
-    absent = [column for column in asked if column not in kinds]
-    if absent:
-        near = difflib.get_close_matches(absent[0], list(kinds), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"{name} has no column {listed([repr(column) for column in absent])}; it has "
-            f"{listed(list(kinds), 20)}.{hint}"
-        )
-    if len(set(asked)) < len(asked):
-        raise InputError(f"columns names a column twice: {listed(asked)}.")
     other = [column for column in asked if kinds[column] == "other"]
     if other:
         cell = told(other[0]).removeprefix(other[0])

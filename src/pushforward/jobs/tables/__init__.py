@@ -1,0 +1,1 @@
+"""Two tables side by side: their columns, and how far they are apart."""
