@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pushforward import NICE, Flow, InputError, RealNVP
-from pushforward.jobs.inpaint import inpaint
+from pushforward.jobs.imputation.inpaint import inpaint
 from pushforward.layers import LULinear, Scaling
 
 
@@ -113,3 +113,22 @@ def test_integers_have_a_range_of_their_own():
     x = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
     with pytest.raises(InputError, match="leave out low and high"):
         inpaint(flow, x, torch.zeros(1, 2, 2, dtype=torch.bool), low=0.0)
+
+
+def test_the_sampler_draws_from_the_conditional_and_keeps_what_was_seen():
+    flow, precision = gaussian()
+    seen = np.array([True, False, True, False])
+    x = np.repeat(np.random.default_rng(0).normal(size=(1, 4)), 400, axis=0)
+    filled = inpaint(flow, x, torch.tensor(seen), steps=12, method="sampler").numpy()
+    inner = precision[~seen][:, ~seen]
+    mode = -np.linalg.solve(inner, precision[~seen][:, seen] @ x[0, seen])
+    assert (filled[:, seen] == x[:, seen]).all()
+    deviation = np.sqrt(np.diag(np.linalg.inv(inner)))
+    assert np.abs(filled[:, ~seen].mean(0) - mode).max() < 0.25 * deviation.max()
+    assert np.allclose(filled[:, ~seen].std(0), deviation, rtol=0.2)
+
+
+def test_another_method_is_refused():
+    flow, _ = gaussian()
+    with pytest.raises(InputError, match="'ascent' or 'sampler'"):
+        inpaint(flow, torch.zeros(1, 4), torch.ones(4, dtype=torch.bool), method="magic")

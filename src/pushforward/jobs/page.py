@@ -42,13 +42,17 @@ def pairs_table(rows: Mapping[str, str]) -> str:
     return f"<table>{''.join(cells)}</table>" if rows else ""
 
 
-def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a header, which scrolls by itself where the page is narrow."""
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """A table with a header, which scrolls by itself where the page is narrow.
+
+    The first and the third column are texts; with ``numbers`` only the first is.
+    """
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f'<div class="wide"><table class="grid"><tr>{head}</tr>{body}</table></div>'
+    kind = "grid numbers" if numbers else "grid"
+    return f'<div class="wide"><table class="{kind}"><tr>{head}</tr>{body}</table></div>'
 
 
 def embedded(path: Path, alt: str, caption: str) -> str:

@@ -32,6 +32,10 @@ th { font-weight: 400; color: var(--quiet); width: 10rem; padding-right: 1rem; }
   text-align: right; border-top: 1px solid var(--line); }
 .grid td:first-child, .grid th:first-child, .grid td:nth-child(3), .grid th:nth-child(3)
   { text-align: left; } .grid td:nth-child(3) { white-space: normal; min-width: 7rem; }
+.grid.numbers td:nth-child(3), .grid.numbers th:nth-child(3)
+  { text-align: right; white-space: nowrap; min-width: 0; }
+.grid.numbers td:first-child { white-space: normal; min-width: 10rem; }
+.grid.numbers td:last-child { white-space: normal; padding-right: 0; }
 figure { margin: 0; } figcaption { font-size: .9rem; margin-top: .5rem; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: .3rem; }
 .curve { display: block; width: 100%; height: auto; }

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..data.schema import Schema
 from ..errors import InputError
 from ..files import write_text
 from ..training.history import best_of, read_metrics
@@ -179,8 +180,15 @@ def _data(data: Facts) -> dict[str, str]:
         "Levels": data.get("levels"),
         "Events": ", ".join(f"{n:,} {part}" for part, n in counts.items() if isinstance(n, int)),
         "Columns": ", ".join(map(str, columns)) if isinstance(columns, list) else "",
+        "Kinds": _kinds(data.get("schema")),
     }
     return {key: str(value) for key, value in rows.items() if value not in (None, "")}
+
+
+def _kinds(content: Any) -> str:
+    """What the columns of a table hold, where that is known."""
+    told = Schema.from_json(content).describe() if content else []
+    return "; ".join(f"{column['name']}: {column['about']}" for column in told)
 
 
 def _commands(folder: Path, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""Fill in what is missing by climbing the density: projected gradient ascent."""
+"""Fill in what is missing by climbing the density, or by drawing from it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..checks import check_context, check_events
-from ..errors import InputError, NumericalError
-from ..flow import Flow
-from ..layers import Chain, Noisy
+from ...checks import check_context, check_events
+from ...errors import InputError, NumericalError
+from ...flow import Flow
+from ...layers import Chain, Noisy
 
 __all__ = ["inpaint"]
 
@@ -35,6 +35,7 @@ def inpaint(
     start: Any = None,
     keep: Literal["best", "last"] = "best",
     context: Any = None,
+    method: Literal["ascent", "sampler"] = "ascent",
 ) -> Tensor:
     r"""Replace the numbers of each event that are not observed by probable ones.
 
@@ -46,6 +47,9 @@ def inpaint(
     density, not for a draw from it: what it fills in is smoother than data are. Integers are
     relaxed to the interval [0, 1] that the flow spreads them over, each observed one at the middle
     of its cell, and rounded down to integers again at the end.
+
+    ``method="sampler"`` gives one draw from the conditional density instead, by ``impute``; of the
+    options it takes steps, seed and context only.
 
     Args:
         flow: any flow whose log_prob can be differentiated by its input.
@@ -64,6 +68,7 @@ def inpaint(
             normal where there is none) if not given.
         keep: of each event the most probable state seen, or the last one.
         context: ``(N, context)`` for a conditional flow.
+        method: ``ascent`` to a mode, or a draw by the ``sampler``.
 
     Returns:
         ``(N, *shape)``; integers for a flow over integers. Observed numbers are those of ``x``.
@@ -74,9 +79,14 @@ def inpaint(
 
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.3.
     """
-    _check(flow, steps, rate, delay, largest, keep)
+    _check(flow, steps, rate, delay, largest, keep, method)
     x = torch.as_tensor(x)
     seen = _mask(flow, mask, x)
+    if method == "sampler":
+        from .impute import impute
+
+        filled = impute(flow, x, missing=~seen, steps=steps, seed=seed, context=context)
+        return torch.from_numpy(filled.draws[0])
     given = _events(flow, torch.where(seen, x, 0), "x")
     context = check_context(context, name=flow.name, size=flow.context, rows=len(given))
     context = None if context is None else context.to(flow.device, flow.dtype)
@@ -160,7 +170,13 @@ def _draw(like: Tensor, low: Tensor, high: Tensor, generator: torch.Generator) -
 
 
 def _check(
-    flow: Any, steps: int, rate: float, delay: float, largest: float | None, keep: str
+    flow: Any,
+    steps: int,
+    rate: float,
+    delay: float,
+    largest: float | None,
+    keep: str,
+    method: str,
 ) -> None:
     if not isinstance(flow, Flow):
         kind = getattr(flow, "name", type(flow).__name__)
@@ -172,6 +188,8 @@ def _check(
         )
     if largest is not None and not largest > 0:
         raise InputError(f"inpaint: largest is a share of the range above 0; got {largest}.")
+    if method not in ("ascent", "sampler"):
+        raise InputError(f"inpaint fills in by 'ascent' or 'sampler'; got {method!r}.")
     if keep not in ("best", "last"):
         raise InputError(f"inpaint keeps the 'best' or the 'last' state; got {keep!r}.")
 

@@ -23,8 +23,9 @@ def inverse_checks(case: Case) -> list[Check]:
     if not case.invertible or (not case.restores and case.body == len(case.native.chain)):
         return []
     checks = []
-    # The latents of a discrete flow go back to the logits only: pixels end at 0 and 1.
-    start = case.core if case.discrete else case.body
+    # The latents of a discrete flow go back to the logits only: pixels end at 0 and 1, and so do
+    # columns at their bounds.
+    start = case.core if case.discrete or case.bounded else case.body
     for way, place in (("x > z > x", case.body), ("z > x > z", start)):
         own = math.inf
         for dtype, flow, y, context in case.precisions:
@@ -32,7 +33,7 @@ def inverse_checks(case: Case) -> list[Check]:
             if way[0] == "x":
                 error = worst_error(y, chain.inverse(chain(y, context)[0], context)[0], spread(y))
             else:
-                z = case.z64.to(y)
+                z = case.z64.to(y.device, flow.dtype)
                 error = worst_error(z, chain(chain.inverse(z, context)[0], context)[0], spread(z))
             what = f"error on {way[0]}, standard deviations"
             tolerance, limit = (1e-9, 1e-6) if dtype == "float64" else (1e-4, 1e-2)

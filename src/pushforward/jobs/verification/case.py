@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...flow import Flow
-from ...layers import Chain
+from ...layers import Chain, OnColumns
 from .layerwise import LayerReport
 from .report import Check, Verdict
 
@@ -50,6 +50,7 @@ class Case:
         device = self.generator.device
         self.dtype = str(self.native.dtype).removeprefix("torch.")
         self.discrete = self.native.levels is not None
+        self.bounded = any(isinstance(layer, OnColumns) for layer in self.native.chain)
         self.context64 = None if self.context is None else self.context.to(device, torch.float64)
         self.x64 = self.x.to(device) if self.discrete else self.x.to(device, torch.float64)
         self.y64 = self.y.to(device, torch.float64)
@@ -81,7 +82,7 @@ class Case:
 
     def log_prob(self, flow: Flow, y: Tensor) -> Tensor:
         """The log-density of real numbers under a copy, nats; contexts as for the events."""
-        context = None if self.context is None else self.context.to(y)
+        context = None if self.context is None else self.context.to(flow.base.anchor)
         z, log_det = self.after(flow, self.body)(y, context)
         return flow.base.log_prob(z) + log_det
 

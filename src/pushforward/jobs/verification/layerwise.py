@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...layers import Chain, Dequantize
+from ...layers import Chain, Dequantize, DequantizeColumns
 from .jacobian import Map, Measured, measure_log_det
 from .leaves import FRONT, Leaf, leaves, round_trip
 
@@ -124,7 +124,8 @@ def _measure(leaf: Leaf, generator: torch.Generator, events: int) -> Measured:
         # No map of real numbers, so without a Jacobian: its term is -D log L by definition.
         value = -math.log(leaf.layer.levels) * x[0].numel()
         return Measured(torch.full((len(x),), value, dtype=torch.float64, device=x.device), "cells")
-    if not x.is_floating_point() or not getattr(leaf.layer, "restores", True):
+    noisy = isinstance(leaf.layer, DequantizeColumns)  # cells have no Jacobian either
+    if noisy or not x.is_floating_point() or not getattr(leaf.layer, "restores", True):
         return Measured(leaf.log_det[:events].double(), "none")
     context = None if leaf.context is None else leaf.context[:events]
     return measure_log_det(leaf.layer, x, context, generator)

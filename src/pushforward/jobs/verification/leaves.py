@@ -9,11 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ...layers import Chain, Dequantize, Inverted, Layer, Logit, Multiscale, Standardize
+from ...layers import (
+    Chain,
+    Dequantize,
+    DequantizeColumns,
+    Inverted,
+    Layer,
+    Logit,
+    Multiscale,
+    OnColumns,
+    Standardize,
+)
 
 __all__ = ["FRONT", "Leaf", "leaves", "round_trip", "spread", "worst_error"]
 
-FRONT = (Dequantize, Logit, Standardize)
+FRONT = (Dequantize, DequantizeColumns, Logit, OnColumns, Standardize)
 """The layers in front of a flow: they only change units, so that their stretch is no defect."""
 
 

@@ -69,11 +69,11 @@ def _hot(case: Case) -> list[Check]:
     """Latents beyond those of the data, and back."""
     flow, context = case.native, case.context
     try:
-        z = case.double.base.sample(len(case.x), HOT, case.generator).to(case.y)
+        z = case.double.base.sample(len(case.x), HOT, case.generator).to(case.native.base.anchor)
     except InputError:
         case.notes.append(f"latents at temperature {HOT:g}: the base has none.")
         return []
-    body = case.after(flow, case.body)
+    body = case.after(flow, case.core if case.bounded else case.body)
     y, log_det = body.inverse(z, context)
     finite = bool(torch.isfinite(y).all() and torch.isfinite(log_det).all())
     if case.discrete and case.restores:
@@ -176,7 +176,7 @@ def density_checks(case: Case) -> list[Check]:
     one = None if case.context is None else case.context[:1]
     body = case.after(flow, case.body)
     if case.invertible:
-        z = case.double.base.sample(2048, 1.0, case.generator).to(case.y)
+        z = case.double.base.sample(2048, 1.0, case.generator).to(case.native.base.anchor)
         samples = body.inverse(z, None if one is None else one.expand(2048, -1))[0]
 
     def log_prob(points: Tensor) -> Tensor:

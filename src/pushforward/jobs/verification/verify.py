@@ -119,7 +119,7 @@ def _case(
         x, context, total = _chosen(native, x, context, count, seed)
         source = f"of {total:,} given" if total > len(x) else "given"
     parts = list(native.chain)
-    body = next((i + 1 for i, part in enumerate(parts) if isinstance(part, Noisy)), 0)
+    body = max((i + 1 for i, part in enumerate(parts) if isinstance(part, Noisy)), default=0)
     core = body
     while core < len(parts) and isinstance(parts[core], FRONT):
         core += 1

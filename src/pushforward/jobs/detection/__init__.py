@@ -1,0 +1,1 @@
+"""Find what does not belong, and say why."""

@@ -1,0 +1,1 @@
+"""Fill in what is missing, in rows and in images."""

@@ -1,0 +1,1 @@
+"""How good synthetic rows are."""
