@@ -33,7 +33,7 @@ from record import Clock, arguments, data_folder, picture, record, row
 
 import pushforward as pf
 from pushforward.data.idx import read_idx
-from pushforward.jobs.inpaint import inpaint
+from pushforward.jobs.imputation.inpaint import inpaint
 from pushforward.models.nice import PRESETS, unit_log_likelihood
 from pushforward.pictures import image_grid, write_png
 from pushforward.scoring import in_unit, score

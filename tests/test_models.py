@@ -177,7 +177,7 @@ def test_impossible_scales_are_explained():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"coupling": 3}, "RealNVP has no setting 'coupling'; it has shape, levels, context"),
+        ({"coupling": 3}, "RealNVP has no setting 'coupling'; it has shape, levels"),
         ({"law": "curly"}, "RealNVP: law = 'curly' will not do"),
         ({"couplings": 0}, "RealNVP: couplings = 0 will not do"),
         ({"dropout": 1.0}, "RealNVP: dropout = 1.0 will not do"),

@@ -11,11 +11,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import bases, data, elementwise, energies, jobs, layers, models, nets, training
+    from . import bases, data, elementwise, energies, jobs, layers, models, nets, sklearn, training
     from .data import Dataset, open_data
+    from .distributions import FlowDistribution
     from .errors import InputError, NumericalError
     from .flow import Flow
     from .jobs import evaluate, verify
+    from .jobs.auditing.audit import audit
+    from .jobs.detection.anomalies import anomalies
+    from .jobs.imputation.impute import Imputation, impute
+    from .jobs.imputation.inpaint import inpaint
+    from .jobs.latent.edit import direction, edit, swap
+    from .jobs.latent.extrapolate import extrapolate
+    from .jobs.latent.interpolate import interpolate
+    from .jobs.latent.manifold import manifold
+    from .jobs.latent.nearest import nearest
+    from .jobs.latent.resample import resample
+    from .jobs.latent.temperature import temperatures
+    from .jobs.learning import learn
+    from .jobs.quality.quality import synthetic_quality
     from .models import (
         GAN,
         GMM,
@@ -35,11 +49,17 @@ if TYPE_CHECKING:
         list_models,
         load,
     )
+    from .sklearn import FlowDensity, FlowImputer, FlowOutlierDetector, FlowTransformer
     from .training import Run, VariationalRun, fit, fit_density
 
 _HOMES = {
     "Dataset": "data",
     "Flow": "flow",
+    "FlowDensity": "sklearn",
+    "FlowDistribution": "distributions",
+    "FlowImputer": "sklearn",
+    "FlowOutlierDetector": "sklearn",
+    "FlowTransformer": "sklearn",
     "GAN": "models",
     "GMM": "models",
     "Glow": "models",
@@ -47,6 +67,7 @@ _HOMES = {
     "FlowPP": "models",
     "IAF": "models",
     "IRevNet": "models",
+    "Imputation": "jobs.imputation.impute",
     "InputError": "errors",
     "Jet": "models",
     "MAF": "models",
@@ -58,13 +79,28 @@ _HOMES = {
     "VAE": "models",
     "Run": "training",
     "VariationalRun": "training",
+    "anomalies": "jobs.detection.anomalies",
+    "audit": "jobs.auditing.audit",
     "create": "models",
+    "direction": "jobs.latent",
+    "edit": "jobs.latent",
     "evaluate": "jobs",
+    "extrapolate": "jobs.latent",
     "fit": "training",
     "fit_density": "training",
+    "impute": "jobs.imputation.impute",
+    "inpaint": "jobs.imputation.inpaint",
+    "interpolate": "jobs.latent",
+    "learn": "jobs.learning",
     "list_models": "models",
     "load": "models",
+    "manifold": "jobs.latent",
+    "nearest": "jobs.latent",
     "open_data": "data",
+    "resample": "jobs.latent",
+    "swap": "jobs.latent",
+    "synthetic_quality": "jobs.quality.quality",
+    "temperatures": "jobs.latent",
     "verify": "jobs",
 }
 _MODULES = (
@@ -76,6 +112,7 @@ _MODULES = (
     "layers",
     "models",
     "nets",
+    "sklearn",
     "training",
 )
 
@@ -89,9 +126,15 @@ __all__ = [
     "VAE",
     "Dataset",
     "Flow",
+    "FlowDensity",
+    "FlowDistribution",
+    "FlowImputer",
+    "FlowOutlierDetector",
     "FlowPP",
+    "FlowTransformer",
     "Glow",
     "IRevNet",
+    "Imputation",
     "InputError",
     "Jet",
     "NumericalError",
@@ -100,21 +143,37 @@ __all__ = [
     "RevNet",
     "Run",
     "VariationalRun",
+    "anomalies",
+    "audit",
     "bases",
     "create",
     "data",
+    "direction",
+    "edit",
     "elementwise",
     "energies",
     "evaluate",
+    "extrapolate",
     "fit",
     "fit_density",
+    "impute",
+    "inpaint",
+    "interpolate",
     "jobs",
     "layers",
+    "learn",
     "list_models",
     "load",
+    "manifold",
     "models",
+    "nearest",
     "nets",
     "open_data",
+    "resample",
+    "sklearn",
+    "swap",
+    "synthetic_quality",
+    "temperatures",
     "training",
     "verify",
 ]

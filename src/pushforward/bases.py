@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,14 @@ from .errors import InputError
 from .layers.layer import Shape, sum_event
 
 if TYPE_CHECKING:
-    from .gaussian_mixture import GaussianMixture
+    from .gaussians.mixture import GaussianMixture
 
 __all__ = ["Base", "DiagonalNormal", "GaussianMixture", "Logistic", "StandardNormal", "Uniform"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "GaussianMixture":  # it has a file of its own, which begins by importing this one
-        from .gaussian_mixture import GaussianMixture
+        from .gaussians.mixture import GaussianMixture
 
         return GaussianMixture
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -34,6 +34,8 @@ class Base(nn.Module):
     """
 
     anchor: Tensor
+    reads_data: ClassVar[bool] = False
+    """Whether ``initialise`` sets something."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -50,6 +52,9 @@ class Base(nn.Module):
     ) -> Tensor:
         """Draw ``n`` events."""
         raise NotImplementedError
+
+    def initialise(self, z: Tensor) -> None:
+        """Read what is read off the first latents ``(N, *shape)``, once; nothing as a rule."""
 
     def _normal(self, n: int, generator: torch.Generator | None) -> Tensor:
         return torch.randn(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
+from .data.schema import Schema
 
 __all__ = ["model_card"]
 
@@ -42,11 +43,13 @@ def model_card(
     rows = [(key, value) for key, value in facts.items() if not isinstance(value, (dict, list))]
     for group, values in facts.items():
         if isinstance(values, dict):
-            rows += [(f"{group}: {key}", value) for key, value in values.items()]
+            told = {key: value for key, value in values.items() if not _nested(value)}
+            rows += [(f"{group}: {key}", value) for key, value in told.items()]
     if rows:
         lines += ["| | |", "|---|---|"]
         lines += [f"| {key} | {_short(value)} |" for key, value in rows]
         lines.append("")
+    lines += _columns(facts.get("data"))
     lines += [
         "```python",
         "import pushforward as pf",
@@ -57,6 +60,23 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _nested(value: Any) -> bool:
+    """Whether it is for programs to read, as what columns hold is."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    )
+
+
+def _columns(data: Any) -> list[str]:
+    """A table of the columns that the model learned, where it knows what they hold."""
+    content = data.get("schema") if isinstance(data, dict) else None
+    if not content:
+        return []
+    told = Schema.from_json(content).describe()
+    rows = [f"| {_short(c['name'])} | {_short(c['about'])} | {c['missing']:,} |" for c in told]
+    return ["| column | holds | missing |", "|---|---|---|", *rows, ""]
 
 
 def _short(value: Any) -> str:

@@ -14,11 +14,13 @@ from .errors import InputError
 __all__ = ["check_context", "check_events", "check_labels", "usable_device"]
 
 
-def check_events(x: Any, *, name: str, shape: tuple[int, ...], levels: int | None) -> Tensor:
+def check_events(
+    x: Any, *, name: str, shape: tuple[int, ...], levels: int | None, missing: bool = False
+) -> Tensor:
     """Return ``x`` as a tensor ``(N, *shape)`` of numbers that a flow can score.
 
     Arrays are taken as they are. For a discrete flow (``levels``) every value must be one of the
-    integers 0 to levels-1, in whatever dtype.
+    integers 0 to levels-1, in whatever dtype. With ``missing``, NaN stands for a missing value.
 
     Raises:
         InputError: wrong type, dtype or shape, NaN, infinite, or not among the levels.
@@ -31,7 +33,7 @@ def check_events(x: Any, *, name: str, shape: tuple[int, ...], levels: int | Non
     if torch.compiler.is_compiling() or x.numel() == 0:
         return x
     if x.is_floating_point():
-        _check_finite(x, name)
+        _check_finite(x, name, missing=missing, rows=len(shape) == 1 and levels is None)
     if levels is not None:
         _check_levels(x, name, levels)
     return x
@@ -150,18 +152,24 @@ def _shape_message(name: str, shape: tuple[int, ...], given: tuple[int, ...]) ->
     return f"{name} scores {what}; got shape {given}. {way[0].upper()}{way[1:]}"
 
 
-def _check_finite(x: Tensor, name: str) -> None:
-    finite = torch.isfinite(x)
+def _check_finite(x: Tensor, name: str, *, missing: bool = False, rows: bool = False) -> None:
+    finite = ~torch.isinf(x) if missing else torch.isfinite(x)
     if bool(finite.all()):
         return
     bad = (~finite).nonzero()
-    rows = len(bad[:, 0].unique())
+    count = len(bad[:, 0].unique())
     value = x[tuple(bad[0])].item()
     kind = "missing values (NaN)" if math.isnan(value) else "infinite values"
     where = ", ".join(str(int(i)) for i in bad[0][1:])
+    way = "Drop or fill them in first."
+    if rows and math.isnan(value):
+        way = (
+            "Drop those rows, or build the model with missing=True, such as "
+            f"RealNVP(({x.shape[1]},), missing=True), which learns from them as they are."
+        )
     raise InputError(
-        f"{name} got {kind}: {rows} of {len(x)} rows, the first at row {int(bad[0][0])}, "
-        f"position {where}. Drop or fill them in first."
+        f"{name} got {kind}: {count} of {len(x)} rows, the first at row {int(bad[0][0])}, "
+        f"position {where}. {way}"
     )
 
 

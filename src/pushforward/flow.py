@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,9 +14,13 @@ from torch import Tensor
 from .bases import Base, StandardNormal
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
-from .layers import Chain, Layer, Noisy, Shape, Standardize
+from .gaussians.fitted import note_base
+from .layers import Chain, DequantizeColumns, FillMissing, Layer, Noisy, OnColumns, Shape
 from .layers.soundness import first_unsound
 from .model import Density, Model
+
+if TYPE_CHECKING:
+    from .distributions import FlowDistribution
 
 __all__ = ["Flow"]
 
@@ -89,6 +94,11 @@ class Flow(Model):
         """``exact``, or ``lower bound`` where log_prob is one draw of one."""
         exact = all(getattr(module, "exact", True) for module in self.chain.modules())
         return "exact" if exact else "lower bound"
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether rows may lack numbers (NaN): one of its layers fills them in."""
+        return any(isinstance(layer, FillMissing) for layer in self.chain)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -255,7 +265,7 @@ class Flow(Model):
         Raises:
             InputError: the flow is over integers, through which no gradient passes.
         """
-        if self.levels is not None:
+        if self.levels is not None or any(isinstance(m, DequantizeColumns) for m in self._noisy):
             raise InputError(
                 f"{self.name} samples integers, through which no gradient passes: use sample()."
             )
@@ -263,6 +273,17 @@ class Flow(Model):
         z = self.base.sample(n, temperature, generator)
         x, log_det = self.chain.inverse(z, context)
         return x, self.base.log_prob(z) - log_det
+
+    def distribution(
+        self, context: Any = None, *, validate_args: bool | None = None
+    ) -> FlowDistribution:
+        """It as a ``torch.distributions.Distribution``, given a context ``(*batch, K)``.
+
+        See ``pushforward.distributions.FlowDistribution``.
+        """
+        from .distributions import FlowDistribution
+
+        return FlowDistribution(self, context, validate_args=validate_args)
 
     # Latents ---------------------------------------------------------------------------------
 
@@ -288,10 +309,20 @@ class Flow(Model):
     # Data and files --------------------------------------------------------------------------
 
     def initialise(self, x: Any, context: Any = None) -> None:
-        """Let each layer that reads something off data (means, alpha, ActNorm) do so, once."""
+        """Let each layer that reads something off data (means, ActNorm) do so, and the base."""
         x, context = self.prepare(x, context, True)
+        columns = [layer for layer in self._noisy if isinstance(layer, DequantizeColumns)]
         with self.evaluating():
-            self.chain.initialise(x, context)
+            for layer in columns:
+                layer.apart = True
+            try:
+                self.chain.initialise(x, context)
+                if self.base.reads_data:
+                    self.base.initialise(self.chain(x, context)[0])
+                    note_base(self)
+            finally:
+                for layer in columns:
+                    layer.apart = False
 
     def export(
         self,
@@ -324,9 +355,20 @@ class Flow(Model):
     # Inside ----------------------------------------------------------------------------------
 
     def _wide(self, x: Tensor) -> bool:
-        # Float64 goes to Standardize as it is: timestamps differ in digits that float32 has not.
+        # Float64 goes to Standardize as it is: timestamps differ in digits that float32 has not,
+        # and so do the large whole numbers of a discrete column.
         first = self.chain[0] if len(self.chain) else None
-        return x.dtype == torch.float64 and isinstance(first, Standardize)
+        whole = isinstance(first, DequantizeColumns) and x.dtype in (torch.int32, torch.int64)
+        return (x.dtype == torch.float64 or whole) and first is not None and first.takes_float64
+
+    def prepare(self, x: Any, context: Any, check: bool) -> tuple[Tensor, Tensor | None]:
+        """Events and context as a model's; impossible values of a column are refused."""
+        x, context = super().prepare(x, context, check)
+        if check and len(x) and not torch.compiler.is_compiling():
+            for layer in itertools.islice(self.chain, 2):
+                if isinstance(layer, (DequantizeColumns, OnColumns)):
+                    layer.check(x, self.name)
+        return x, context
 
     @torch.no_grad()
     def first_unsound_layer(self, x: Tensor, context: Tensor | None = None) -> str | None:

@@ -86,6 +86,11 @@ class Model(nn.Module):
         return self.density == "exact"
 
     @property
+    def takes_missing(self) -> bool:
+        """Whether NaN stands for a missing value of an event, and is no mistake."""
+        return False
+
+    @property
     def unit(self) -> str:
         """The unit in which its loss is printed: ``bits/dim`` or ``nats``."""
         return "nats" if self.levels is None else "bits/dim"
@@ -222,7 +227,13 @@ class Model(nn.Module):
     def prepare(self, x: Any, context: Any, check: bool) -> tuple[Tensor, Tensor | None]:
         """Events and context on its device and in its type; looked at for faults if ``check``."""
         if check:
-            x = check_events(x, name=self.name, shape=self.shape, levels=self.levels)
+            x = check_events(
+                x,
+                name=self.name,
+                shape=self.shape,
+                levels=self.levels,
+                missing=self.takes_missing,
+            )
             context = check_context(context, name=self.name, size=self.context, rows=len(x))
         x = x.to(self.device)
         if x.dtype != self.dtype and self.levels is None and not self._wide(x):

@@ -80,7 +80,7 @@ def here(tmp_path, monkeypatch):
 def undrawn(monkeypatch):
     """For tests of something else than pictures, which take the most of a small run's time."""
 
-    def pages(folder, flow, rows=None):
+    def pages(folder, *seen):
         (folder / "report.html").write_text("<p>drawn</p>")
 
     monkeypatch.setattr("pushforward.cli.results.write_pages", pages)

@@ -46,9 +46,9 @@ def test_data_of_images(here):
 def test_data_of_rows(here, table_file):
     text = succeeds("data", table_file, "--sheet", "sheet.png")
     assert "200 rows of 3 numbers" in text
-    assert "Columns that are not numeric were left out: city." in text
+    assert "Columns with one and the same value were left out: city." in text
     header, *rows = text.split("\n\n")[1].splitlines()
-    assert header.split() == ["column", "mean", "std", "min", "max", "missing"]
+    assert header.split() == ["column", "kind", "mean", "std", "min", "max", "missing"]
     assert [row.split("  ")[0] for row in rows[:3]] == ["age", "income, $^", "[red]height"]
     assert max(map(len, text.splitlines())) <= 80
     assert Path("sheet.png").exists()
@@ -64,9 +64,8 @@ def test_missing_values_are_counted(here):
     lines = ["a,b"] + [f"{i},{'' if i % 5 == 0 else i}" for i in range(20)]
     Path("holes.csv").write_text("\n".join(lines) + "\n")
     text = succeeds("data", "holes.csv")
-    assert "16 rows of 2 numbers" in text
+    assert "20 rows of 2 numbers" in text
     assert text.splitlines()[-1].split()[-1] == "4"
-    assert "4 rows with missing values were dropped" in text
 
 
 def test_mistakes_of_data(here, table_file):
@@ -84,7 +83,10 @@ def test_mistakes_of_data(here, table_file):
     Path("empty.csv").touch()
     assert fails("data", "empty.csv") == "empty.csv is an empty file."
     Path("text.csv").write_text("name\nx\ny\n")
-    assert "has no numeric column" in fails("data", "text.csv")
+    assert "2 rows of 1 number" in succeeds("data", "text.csv")
+    said = fails("data", "text.csv", "--kinds", "name=number")
+    assert said.startswith("column 'name' is to be a number, but it holds cells that are none")
+    assert fails("data", "text.csv", "--kinds", "name").startswith("--kinds takes columns and")
     Path("file.xyz").write_text("x")
     assert "has no format that is known by its name" in fails("data", "file.xyz")
 
@@ -131,7 +133,7 @@ def test_captions_are_names_where_labels_have_names():
 def test_data_reads_by_default_as_train_does():
     verbs = typer.main.get_command(app).commands
     shared = {p.name: p.default for p in verbs["data"].params if hasattr(DataConfig, p.name)}
-    assert set(shared) == {"columns", "size", "crop", "max_unreadable", "cache"}
+    assert set(shared) == {"columns", "kinds", "size", "crop", "max_unreadable", "cache"}
     for name, default in shared.items():
         assert default == getattr(DataConfig(), name)
 

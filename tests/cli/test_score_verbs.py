@@ -191,7 +191,7 @@ def test_a_failure_leaves_the_old_file(name, here, moons_model, monkeypatch):
     Path(name).write_text("old")
     calls = []
 
-    def failing(flow, x, **options):
+    def failing(flow, x, context=None, **options):
         calls.append(len(x))
         if len(calls) == 3:
             raise NumericalError("NaN in layer 3.")
@@ -235,7 +235,7 @@ def test_latents_of_rows(here, table_model, table_file):
 def test_a_failing_encode_leaves_the_old_file(here, moons_model, monkeypatch):
     from pushforward import Flow
 
-    def failing(self, x):
+    def failing(self, x, context=None):
         raise NumericalError("NaN.")
 
     Path("z.npy").write_text("old")

@@ -28,7 +28,9 @@ CHOSEN = {
     "validate_on": "1,000 images, 20,000 rows",
     "device": "cpu",
     "threads": "1 for small work, else torch's own",
-    "columns": "every numeric one",
+    "columns": "all that can be learned",
+    "kinds": "as the cells look",
+    "given": "none",
     "size": "as they are",
     "levels": "as the source has",
 }

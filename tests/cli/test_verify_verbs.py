@@ -66,7 +66,7 @@ def test_info_of_rows(table_model):
     text = succeeds("info", table_model)
     assert "rows of 3 numbers" in text
     assert "age, income, $^, [red]height" in text
-    assert "Columns that are not numeric were left out: city." in text
+    assert "Columns with one and the same value were left out: city." in text
 
 
 def test_info_as_json(digits_model):

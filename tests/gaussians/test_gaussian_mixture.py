@@ -7,7 +7,7 @@ from scipy import stats
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from pushforward import InputError
-from pushforward.gaussian_mixture import GaussianMixture
+from pushforward.gaussians.mixture import GaussianMixture
 
 
 def moments(k, d, seed=0, diag=False):

@@ -26,7 +26,18 @@ from pushforward.flow import Flow
 from pushforward.layers import Chain, Layer, Noisy
 from pushforward.model import Model
 
-from . import autoregressive, flowpp, glow, irevnet, jet, latent_variable, nice, planar, realnvp
+from . import (
+    autoregressive,
+    flowpp,
+    glow,
+    irevnet,
+    jet,
+    latent_variable,
+    nice,
+    planar,
+    realnvp,
+    tables,
+)
 from .case import Case, perturb
 from .realnvp import MASKS
 
@@ -58,6 +69,7 @@ _MODULES: tuple[Any, ...] = (
     nice,
     planar,
     realnvp,
+    tables,
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.layers import ActNorm, Layer, Logit, Shape, Standardize, Whiten
+from pushforward.layers import ActNorm, Cells, Layer, Logit, Power, Shape, Standardize, Whiten
 from pushforward.moments import RunningMoments
 
 __all__ = ["Case", "perturb"]
@@ -64,6 +64,15 @@ def perturb(module: nn.Module, seed: int = 0, scale: float = 0.2) -> nn.Module:
                 part.mean.copy_(uniform(part.mean, -1, 1))
                 part.log_scale.copy_(uniform(part.log_scale, -0.5, 0.5))
                 part.bits.copy_(torch.linalg.qr(gauss)[0].contiguous().view(torch.int64))
+                part.fitted.fill_(True)
+            elif isinstance(part, Cells):
+                weights = part.weights * uniform(part.weights, 0.5, 2.0)
+                part.weights.copy_(weights / weights.sum(1, keepdim=True))
+                part.fitted.fill_(True)
+            elif isinstance(part, Power):
+                part.centre.copy_(uniform(part.centre, -1, 1))
+                part.log_scale.copy_(uniform(part.log_scale, -0.5, 0.5))
+                part.exponents.copy_(uniform(part.exponents, 0.1, 1.9))
                 part.fitted.fill_(True)
             elif isinstance(part, ActNorm):
                 part.initialised.fill_(True)

@@ -120,6 +120,12 @@ def _couplings() -> dict[str, Case]:
         "coupling-one-pixel-context": _coupling((1, 1, 1), "half", _conv, context=3),
         "coupling-nothing-kept": _coupling(ROWS, torch.zeros(ROWS, dtype=torch.bool), _mlp),
         "coupling-convnet-deep": _coupling(IMAGE, "channels", partial(_conv, blocks=2)),
+        "coupling-convnet-no-positions": _coupling(
+            IMAGE, "channels", partial(_conv, positions=False)
+        ),
+        "coupling-one-pixel-no-positions": _coupling(
+            (1, 1, 1), "half", partial(_conv, positions=False), context=3
+        ),
         "coupling-convnet-dropout": _coupling(IMAGE, "channels", partial(_conv, dropout=0.5)),
         "coupling-convnet-context": _coupling(IMAGE, "checkerboard", _conv, context=2),
         "coupling-resnet-channels": _coupling(IMAGE, "channels", _resnet),
@@ -268,6 +274,7 @@ MODELS: dict[str, Callable[[], Flow]] = {
     "realnvp-image-unmixed": _image(2, 4, 4, mixing="none"),
     "realnvp-image-unsqueezed": _image(2, 4, 4, scales=0),
     "realnvp-image-dropout": _image(1, 4, 4, dropout=0.3),
+    "realnvp-image-no-positions": _image(1, 4, 4, positions=False),
     "realnvp-paper": _paper(1, 4, 4),
     "realnvp-paper-running": _paper(2, 2, 4, average="running"),
     "realnvp-paper-context": _paper(1, 4, 4, context=2),

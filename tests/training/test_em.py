@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 import pushforward as pf
 from pushforward import InputError
-from pushforward.gaussian_mixture import GaussianMixture
+from pushforward.gaussians.mixture import GaussianMixture
 from pushforward.models import gmm
 from pushforward.models.gmm import GMM
 from pushforward.training.em import MixtureFit

@@ -23,6 +23,7 @@ from ..models.family import Preset
 from ..models.registry import PRESETS
 from ..models.settings import settings
 from ..training import FitConfig
+from .kinds import read_kinds
 from .options import CACHE
 from .yaml_text import load_yaml
 
@@ -54,10 +55,20 @@ class DataConfig:
     crop: Literal["centre", "random"] = "centre"
     max_unreadable: int | None = Field(default=100, ge=0)
     cache: Literal["auto", "always", "never"] = "auto"
+    kinds: dict[str, Literal["number", "integer", "category", "boolean", "date"]] | None = None
+    missing: Literal["auto", "observed", "drop"] = "auto"
+    given: tuple[str, ...] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """As ``open_data`` takes them."""
-        return {**dataclasses.asdict(self), "cache": CACHE[self.cache]}
+        """As ``open_data`` takes them, for the numbers of a table alone."""
+        said = dataclasses.asdict(self)
+        del said["kinds"], said["missing"], said["given"]
+        return {**said, "cache": CACHE[self.cache]}
+
+    def learning(self) -> dict[str, Any]:
+        """As ``open_to_learn`` takes them."""
+        more = {"kinds": self.kinds, "missing": self.missing, "given": self.given}
+        return {**self.arguments(), **more}
 
 
 DATA_FIELDS = tuple(item.name for item in dataclasses.fields(DataConfig))
@@ -147,8 +158,8 @@ def plan(levels: Sequence[Level], seed: int | None = None) -> Plan:
     reading = _reading(data, preset)
     if model.get("context"):
         raise InputError(
-            "model.context makes a conditional model, which the command line takes from Python "
-            "only, for now: pushforward.fit(flow, x, context=c) trains it."
+            "model.context follows from what is given: leave it out and say --given with columns "
+            "of the table, or --given label for images."
         )
     if source is None:
         raise InputError(
@@ -205,11 +216,15 @@ def _preset(name: Any) -> Preset:
 def _reading(data: Mapping[str, Any], preset: Preset) -> DataConfig:
     """The settings of reading data, in which lists may also be texts with commas."""
     data = dict(data)
-    columns = data.get("columns")
-    if isinstance(columns, str):
-        data["columns"] = [column.strip() for column in columns.split(",")]
-    elif isinstance(columns, list):
-        data["columns"] = [str(column) for column in columns]
+    for name in ("columns", "given"):
+        columns = data.get(name)
+        if isinstance(columns, str):
+            data[name] = [column.strip() for column in columns.split(",") if column.strip()]
+        elif isinstance(columns, list):
+            data[name] = [str(column) for column in columns]
+    kinds = data.get("kinds")
+    if isinstance(kinds, str):
+        data["kinds"] = read_kinds(kinds, "data.kinds")
     fractions = data.get("fractions")
     if isinstance(fractions, str):
         data["fractions"] = fractions.split(",")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import CACHE, CUTS, Cache, Columns, Crop, MaxUnreadable, Size
+from .options import CACHE, CUTS, Cache, Columns, Crop, Kinds, MaxUnreadable, Size
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -55,12 +55,15 @@ def data(
     size: Size = None,
     columns: Columns = None,
     crop: Crop = "centre",
+    kinds: Kinds = None,
     max_unreadable: MaxUnreadable = 100,
     cache: Cache = "auto",
 ) -> None:
-    """Show what a source holds: its kind, shape and splits, columns and missing values.
+    """Show what a source holds: its kind, shape and splits, columns, their kinds, missing values.
 
     Example: pushforward data table.csv
+
+    Example: pushforward data table.csv --kinds zip=category,year=number
 
     Example: pushforward data photos/ --size 64 --sheet photos.png
 
@@ -68,6 +71,7 @@ def data(
     spirals and eight-gaussians.
     """
     from ..data import describe, open_data
+    from .kinds import read_kinds
     from .output import say
     from .writers import check_suffix
 
@@ -84,6 +88,9 @@ def data(
         crop=crop,  # type: ignore[arg-type]  # one of CUTS
         max_unreadable=max_unreadable,
         cache=CACHE[cache],
+        schema="auto",
+        kinds=None if kinds is None else read_kinds(kinds),
+        missing="keep",
     )
     _print(describe(dataset))
     if sheet is not None:
@@ -114,17 +121,38 @@ def _print(summary: dict[str, Any]) -> None:
     if "columns" not in summary:
         return
     say()
+    kinds = ["kind"] if "kind" in summary["columns"][0] else []
     table(
-        ["column", "mean", "std", "min", "max", "missing"],
+        ["column", *kinds, "mean", "std", "min", "max", "missing"],
         [
             [
                 column["name"],
-                *(number(column[key], 4) for key in ("mean", "std", "min", "max")),
+                *(column["about"] for _ in kinds),
+                *_moments(column),
                 f"{column['missing']:,}",
             ]
             for column in summary["columns"]
         ],
+        left=(0, 1) if kinds else (0,),
     )
+
+
+def _moments(column: dict[str, Any]) -> list[str]:
+    """Mean, deviation and ends; of categories and dates only what means something."""
+    from .output import number
+
+    if column.get("kind") == "date":
+        days = [_day(column[key]) for key in ("mean", "min", "max")]
+        return [days[0], f"{number(column['std'], 4)} days", *days[1:]]
+    if column.get("kind") == "category":
+        return ["", "", "", ""]
+    return [number(column[key], 4) for key in ("mean", "std", "min", "max")]
+
+
+def _day(days: float) -> str:
+    import numpy as np
+
+    return str(np.datetime64("1970-01-01") + np.timedelta64(round(days), "D"))
 
 
 def _draw(dataset: Dataset, path: Path) -> None:

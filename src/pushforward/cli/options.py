@@ -17,6 +17,7 @@ __all__ = [
     "Data",
     "Device",
     "Json",
+    "Kinds",
     "MaxUnreadable",
     "Model",
     "Part",
@@ -97,7 +98,17 @@ Columns = Annotated[
     str | None,
     typer.Option(
         metavar="A,B",
-        help="Columns of a table; all numeric ones if not given.",
+        help="Columns of a table; all that can be learned if not given.",
+        show_default=False,
+    ),
+]
+
+Kinds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A=KIND,...",
+        help="What columns hold, where the file misleads: number, integer, category, boolean or "
+        "date.",
         show_default=False,
     ),
 ]

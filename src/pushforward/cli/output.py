@@ -35,11 +35,12 @@ def say(text: str = "") -> None:
 def pairs(values: Mapping[str, object]) -> None:
     """Print names and values in two columns; a long value goes on under its beginning.
 
-    A word is never broken, so that a path can be copied.
+    A word is never broken, so that a path can be copied. Lines of a value stay lines.
     """
     width = max(map(len, values), default=0) + 2
     for name, value in values.items():
-        first, *rest = _wrapped(str(value), width)
+        lines = str(value).split("\n")
+        first, *rest = [part for line in lines for part in _wrapped(line, width)]
         typer.echo(f"{typer.style(name.ljust(width), dim=True)}{first}")
         for line in rest:
             typer.echo(" " * width + line)

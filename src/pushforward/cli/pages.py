@@ -39,12 +39,15 @@ def report(
         )
     best = run / "best"
     flow = load(best) if (best / "config.json").exists() else None
-    write_pages(run, flow, None if flow is None else _rows_of(run, flow))
+    write_pages(run, flow, *((None, None) if flow is None else _rows_of(run, flow)))
     say(f"report written to {run / 'report.html'}")
 
 
-def write_pages(folder: Path, flow: Flow | None, rows: Any = None) -> None:
-    """Draw ``curves.png``, ``samples.png`` (over ``rows`` of the data) and ``report.html``."""
+def write_pages(folder: Path, flow: Flow | None, rows: Any = None, given: Any = None) -> None:
+    """Draw ``curves.png``, ``samples.png`` (over ``rows`` of the data) and ``report.html``.
+
+    A conditional model draws its samples for what is ``given`` beside the rows, or by class.
+    """
     from ..jobs.report import write_report
     from ..training.history import Run, best_of, read_metrics
 
@@ -53,21 +56,27 @@ def write_pages(folder: Path, flow: Flow | None, rows: Any = None) -> None:
         unit = "" if flow is None else flow.unit
         Run(unit, records, best_of(records)).plot(folder / "curves.png")
     if flow is not None and "sample" not in flow.refuses:
-        draw_samples(flow, folder / "samples.png", rows)
+        draw_samples(flow, folder / "samples.png", rows, given)
     write_report(folder)
 
 
-def draw_samples(flow: Flow, path: Path, rows: Any = None) -> None:
-    """64 images, or 2,000 rows over the data's."""
+def draw_samples(flow: Flow, path: Path, rows: Any = None, given: Any = None) -> None:
+    """64 images or some of each class, or 2,000 rows over the data's."""
     import numpy as np
 
     from ..pictures import image_grid, scatter_rows, write_png
+    from .given import contexts_to_draw
     from .reading import column_names
 
-    if len(flow.shape) == 3:
-        write_png(path, image_grid(flow.sample(64, seed=0).cpu().numpy(), flow.levels))
+    n = 64 if len(flow.shape) == 3 else 2000
+    context, across = contexts_to_draw(flow, given, n)
+    if flow.context and context is None:  # of a run whose source cannot be read any more
         return
-    drawn = flow.sample(2000, seed=0).cpu().numpy()
+    n = n if context is None else len(context)
+    drawn = flow.sample(n, seed=0, context=context).cpu().numpy()
+    if len(flow.shape) == 3:
+        write_png(path, image_grid(drawn, flow.levels, across))
+        return
     finite = np.isfinite(drawn).all(axis=1)
     label = "samples"
     if not finite.all():
@@ -75,16 +84,16 @@ def draw_samples(flow: Flow, path: Path, rows: Any = None) -> None:
     scatter_rows(path, drawn[finite], rows, column_names(flow), label=label)
 
 
-def _rows_of(folder: Path, flow: Flow) -> Any:
-    """Held-out rows to draw the samples over, if the source can still be read."""
+def _rows_of(folder: Path, flow: Flow) -> tuple[Any, Any]:
+    """Held-out rows to draw the samples over and what is given beside them, if still readable."""
     from .config import read_config
     from .options import Split
-    from .reading import read
+    from .reading import read_beside
 
     if len(flow.shape) == 3:
-        return None
+        return None, None
     try:
         source = str(read_config(folder / "config.yaml")["source"])
-        return read(flow, source, Split.test)
+        return read_beside(flow, source, Split.test)
     except (InputError, KeyError):
-        return None
+        return None, None

@@ -18,13 +18,21 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import InputError, LostProcess, NumericalError
+from .anomalies import anomalies
+from .audit import audit
 from .cached import cache
 from .compare import compare
+from .evaluate import evaluate
 from .export import export
+from .impute import impute
+from .latent import extrapolate, interpolate, manifold, temperature
+from .latent_data import edit, resample
 from .listing import data, models
+from .nearest import nearest
 from .pages import report
+from .quality import quality
 from .sample import sample
-from .score import encode, evaluate, score
+from .score import encode, score
 from .train import train
 from .verify import info, verify
 
@@ -115,6 +123,16 @@ def _flowing(text: str) -> str:
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Learn": {"train": train},
     "Use a model": {"sample": sample, "score": score, "encode": encode, "export": export},
+    "Fill in": {"impute": impute},
+    "Look into the latent space": {
+        "interpolate": interpolate,
+        "manifold": manifold,
+        "resample": resample,
+        "extrapolate": extrapolate,
+        "edit": edit,
+        "nearest": nearest,
+        "temperature": temperature,
+    },
     "Judge a model": {
         "compare": compare,
         "eval": evaluate,
@@ -122,6 +140,7 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "info": info,
         "report": report,
     },
+    "Look at data": {"anomalies": anomalies, "audit": audit, "quality": quality},
     "Look up": {"models": models, "data": data, "cache": cache},
 }
 for _panel, _verbs in _VERBS.items():

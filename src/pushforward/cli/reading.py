@@ -10,10 +10,12 @@ import numpy as np
 import pydantic
 
 from ..checks import usable_device
-from ..data import Dataset, open_data, read_for
+from ..data import Dataset, open_data
 from ..data.found import Missing
 from ..errors import InputError
 from ..flow import Flow
+from ..jobs.given_data import read_with_context
+from ..jobs.learned_data import learned_columns
 from ..model import Model
 from ..models import load
 from .config import DataConfig
@@ -25,6 +27,7 @@ __all__ = [
     "default_source",
     "open_model",
     "read",
+    "read_beside",
     "read_labelled",
 ]
 
@@ -42,17 +45,17 @@ def open_model(
 
     Raises:
         InputError: no model there, a device that is not here, a model that refuses what the verb
-            ``needs`` (a density, say), or a conditional model, whose contexts no verb takes yet
-            (``conditional`` lets it pass).
+            ``needs`` (a density, say), or a conditional model, where the verb does not take those
+            (``conditional`` says that it does).
     """
     flow = load(folder)
     if needs is not None and needs in flow.refuses:
         raise flow.refusal(needs)
     if flow.context and not conditional:
         raise InputError(
-            f"{folder} is a conditional model; the command line takes those from Python only, "
-            f"for now: pushforward.load({str(folder)!r}), then pass context= of {flow.context} "
-            f"numbers per event."
+            f"{folder} is a conditional model, which sample, score, encode and eval take, but not "
+            f"this verb. From Python: pushforward.load({str(folder)!r}), then pass context= of "
+            f"{flow.context} numbers per event."
         )
     return flow if device is None else flow.to(usable_device(device))
 
@@ -65,10 +68,7 @@ def data_facts(flow: Model) -> dict[str, Any]:
 
 def column_names(flow: Flow) -> list[str]:
     """The names of the columns of a model of rows; x0, x1, ... if it knows none."""
-    names = data_facts(flow).get("columns")
-    if isinstance(names, list) and len(names) == flow.dims:
-        return [str(name) for name in names]
-    return [f"x{i}" for i in range(flow.dims)]
+    return learned_columns(flow)
 
 
 def default_source(flow: Flow) -> str | None:
@@ -83,8 +83,9 @@ def _reading_of(flow: Model) -> DataConfig:
     Raises:
         InputError: the facts of the model are not what ``train`` writes.
     """
-    facts = data_facts(flow)
-    names = [item.name for item in dataclasses.fields(DataConfig)]
+    facts = dict(data_facts(flow))
+    # Of what is given the facts know more than the names: data.given reads that.
+    names = [item.name for item in dataclasses.fields(DataConfig) if item.name != "given"]
     given = {name: facts[name] for name in names if facts.get(name) is not None}
     try:
         return DataConfig(**given)
@@ -98,31 +99,26 @@ def _reading_of(flow: Model) -> DataConfig:
 
 
 def read(flow: Flow, source: str, split: Split, missing: Missing = "raise") -> Array:
-    """Read ``source`` for the model, in order: ``(N, *shape)``.
+    """Read ``source`` for the model, in order: ``(N, *shape)``; see ``read_beside``."""
+    return read_beside(flow, source, split, missing)[0]
+
+
+def read_beside(
+    flow: Flow, source: str, split: Split, missing: Missing = "raise"
+) -> tuple[Array, Array | None]:
+    """Events ``(N, *shape)`` and what the model is given beside them, ``(N, K)`` or None.
 
     A split is the one that training made of this source: the same seed, the same shares; rows with
-    missing values are not in it. ``missing`` is what becomes of them in the whole source.
+    missing values are in it if the model learned from such. ``missing`` is what becomes of them in
+    the whole source.
 
     Raises:
         InputError: the source cannot be read or does not fit the model.
     """
-    known = _reading_of(flow)
-    columns = column_names(flow) if len(flow.shape) == 1 and known.columns else None
-    validation, test = known.fractions
+    known = dataclasses.asdict(_reading_of(flow))
+    part = None if split is Split.all else split.value
     try:
-        return read_for(
-            source,
-            shape=flow.shape,
-            levels=flow.levels,
-            columns=columns,
-            split=None if split is Split.all else split.value,
-            size=known.size,
-            missing=missing,
-            split_seed=known.split_seed,
-            fractions=(validation, test),
-            crop=known.crop,
-            max_unreadable=known.max_unreadable,
-        )
+        return read_with_context(flow, source, split=part, missing=missing, reading=known)
     except InputError as error:
         if "split is empty" in str(error):
             raise InputError(f"{error} Take all of them with --split all.") from None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from .. import __version__
 from ..data import Dataset
+from ..data.schema import Schema
 from ..files import write_text
 from ..jobs import Classification, Evaluation, SampleDistance, measure
-from ..jobs.environment import environment, peak_memory
+from ..jobs.environment import peak_memory
+from ..jobs.learning import Prepared
 from ..jobs.measuring import held_out
 from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
@@ -20,10 +23,13 @@ from ..training import FitConfig, Run, fit
 from .config import Plan
 from .output import number, pairs, paragraphs, say, shape_text, table
 from .pages import write_pages
-from .prepare import Prepared, located
+from .prepare import located
 from .yaml_text import dump_yaml
 
 __all__ = ["announce", "conclude", "learn", "write_settings"]
+
+SHOWN = 24
+"""Columns that the header of a run lists."""
 
 
 def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
@@ -32,8 +38,12 @@ def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
     levels = "" if dataset.levels is None else f", {dataset.levels:,} levels"
     counts = ", ".join(f"{len(part):,} {name}" for name, part in dataset.splits().items())
     parameters = sum(p.numel() for p in flow.parameters())
-    lines = {
-        "data": f"{dataset.name}, {shape_text(dataset.shape)}{levels}: {counts}",
+    lines = {"data": f"{dataset.name}, {shape_text(dataset.shape)}{levels}: {counts}"}
+    if dataset.schema is not None:
+        lines["columns"] = "\n".join(_columns(dataset.schema))
+    if dataset.given is not None:
+        lines["given"] = "\n".join(_columns(dataset.given.schema))
+    lines |= {
         "model": f"{plan.name}, {parameters:,} parameters",
     }
     if prepared.reason:
@@ -45,11 +55,25 @@ def announce(prepared: Prepared, plan: Plan, folder: Path) -> dict[str, str]:
     return lines
 
 
+def _columns(schema: Schema) -> list[str]:
+    """A line for each column with its kind; of many columns only how many there are of each."""
+    told = schema.describe()
+    if len(told) > SHOWN:
+        kinds = Counter(column["kind"] for column in told)
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        return [f"{counts}; pushforward data SOURCE lists them"]
+    lines = []
+    for column in told:
+        lacks = f", {column['missing']:,} missing" if column["missing"] else ""
+        lines.append(f"{column['name']}: {column['about']}{lacks}")
+    return lines
+
+
 def write_settings(prepared: Prepared, plan: Plan, folder: Path) -> None:
     """Write ``config.yaml``: all settings of the run, so that later defaults do not change it."""
     model = asdict(prepared.flow.config)
-    model.pop("context", None)
-    model.pop("levels", None)  # they follow from the data
+    for follows in ("context", "levels", "columns", "missing"):  # from the data
+        model.pop(follows, None)
     if "shape" not in PRESETS[plan.name].settings:
         model.pop("shape", None)
     settings = asdict(checked(FitConfig, prepared.fit, "fit"))
@@ -68,16 +92,10 @@ def write_settings(prepared: Prepared, plan: Plan, folder: Path) -> None:
 
 def learn(prepared: Prepared, plan: Plan, folder: Path, *, resume: bool, progress: bool) -> Run:
     """Train; ``fit`` writes checkpoints, metrics and the best model with these facts."""
-    flow = prepared.flow
-    flow.facts = {
-        "model": plan.name,
-        "parameters": sum(p.numel() for p in flow.parameters()),
-        "data": prepared.facts(plan),
-        "environment": environment(prepared.fit.get("device")),
-    }
-    return fit(
-        flow, prepared.dataset, progress=progress, folder=folder, resume=resume, **prepared.fit
-    )
+    prepared.remember(plan.name, plan.source, plan.data.learning())
+    dataset = prepared.dataset
+    options = {"progress": progress, "folder": folder, "resume": resume, **prepared.fit}
+    return fit(prepared.flow, dataset, **options)
 
 
 def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
@@ -89,7 +107,8 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
     memory = peak_memory()  # before anything is measured, which may take more
     saved = load(best, device=str(record.settings.get("device") or "cpu"))
     split, events = held_out(dataset)
-    result = measure(saved, events, (dataset.labels or {}).get(split) if saved.labels else None)
+    beside = (dataset.labels if saved.labels else dataset.context) or {}
+    result = measure(saved, events, beside.get(split))
     saved.facts["metrics"] = {
         **saved.facts.get("metrics", {}),
         "steps": record.steps,  # fit wrote these with its last best weights
@@ -106,7 +125,8 @@ def conclude(folder: Path, dataset: Dataset, record: Run, quiet: bool) -> None:
         saved.facts["events"] = list(record.events)
     saved.save(best)
     # All is written before anything is printed: the reader of a pipe may have gone.
-    write_pages(folder, saved, None if dataset.kind == "images" else events)
+    given = (dataset.context or {}).get(split)
+    write_pages(folder, saved, None if dataset.kind == "images" else events, given)
     if not quiet:
         say()
     _print_loss(split, result)

@@ -12,13 +12,14 @@ import typer
 
 from ..errors import InputError, NumericalError
 from ..files import write_bytes
+from ..jobs.learning import Prepared
 from ..jobs.run_folder import newest_step, resume_command
 from ..training import Run
 from ..training.ranks import Ranks, joined
 from .config import Level, Plan, plan
 from .folder import refuse_taken, reserved
 from .output import pairs, paragraphs, say
-from .prepare import Prepared, prepare
+from .prepare import prepare
 from .results import announce, conclude, learn, write_settings
 from .resume import finished, resumed_plan, run_to_resume
 from .tensorboard import check_tensorboard, write_tensorboard

@@ -12,6 +12,7 @@ from .options import Device, Model
 
 if TYPE_CHECKING:
     from ..flow import Flow
+    from .given import Asked
 
 __all__ = ["sample"]
 
@@ -48,6 +49,22 @@ def sample(
             help="Images in a row of the picture; a square if not given.", show_default=False
         ),
     ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A=X,B=Y",
+            help="What is given to a conditional model. Images of every class if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    given_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A table of what is given: COUNT samples for each of its rows (1 if not given).",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Draw samples from a model.
@@ -55,13 +72,19 @@ def sample(
     Example: pushforward sample runs/digits -n 64 -o samples.png
 
     Example: pushforward sample runs/table -n 10000 -o synthetic.csv --seed 0
+
+    Example: pushforward sample runs/table --given y=3,colour=red -n 100 -o red.csv
+
+    Tables come with the column names, types, categories and dates of the source, each column within
+    the range that it had there; .npy holds the numbers that stand for them.
     """
+    from .given import asked_of
     from .reading import open_model
 
     for option, value, least in (("-n", n, 1), ("--columns", columns, 1), ("--seed", seed, 0)):
         if value is not None and not least <= value < 2**63:
             raise InputError(f"{option} takes a whole number from {least}; got {value}.")
-    flow = open_model(model, device, needs="sample")
+    flow = open_model(model, device, conditional=True, needs="sample")
     kind = _kind_of(out, images=len(flow.shape) == 3)
     if columns is not None and kind != "grid":
         raise InputError(
@@ -69,9 +92,12 @@ def sample(
         )
     if kind == "images":
         _check_png(flow)
+    asked = asked_of(flow, given, given_from, n)
     count = n or (64 if len(flow.shape) == 3 else 1000)
-    values = _draw(flow, count, temperature, seed)
-    _write(flow, values, Path(out), kind, columns)
+    if asked is not None:
+        count, columns = len(asked.values), columns or asked.across
+    values = _draw(flow, count, temperature, seed, None if asked is None else asked.context)
+    _write(flow, values, Path(out), kind, columns, asked)
     typer.echo(f"{count:,} sample{'' if count == 1 else 's'} written to {out}")
 
 
@@ -115,10 +141,10 @@ def _check_png(flow: Flow) -> None:
         )
 
 
-def _draw(flow: Flow, count: int, temperature: float, seed: int | None) -> Any:
+def _draw(flow: Flow, count: int, temperature: float, seed: int | None, context: Any) -> Any:
     import numpy as np
 
-    values = flow.sample(count, temperature=temperature, seed=seed).cpu().numpy()
+    values = flow.sample(count, temperature=temperature, seed=seed, context=context).cpu().numpy()
     finite = np.isfinite(values.reshape(count, -1)).all(axis=1)
     if not finite.all():
         raise NumericalError(
@@ -128,7 +154,9 @@ def _draw(flow: Flow, count: int, temperature: float, seed: int | None) -> Any:
     return values
 
 
-def _write(flow: Flow, values: Any, out: Path, kind: str, columns: int | None) -> None:
+def _write(
+    flow: Flow, values: Any, out: Path, kind: str, columns: int | None, asked: Asked | None
+) -> None:
     from .reading import column_names
 
     if kind == "grid":
@@ -153,7 +181,26 @@ def _write(flow: Flow, values: Any, out: Path, kind: str, columns: int | None) -
 
         write_images(out, values)
     else:
-        from .writers import table_writer
+        _write_table(flow, values, out, asked)
 
-        with table_writer(out, column_names(flow)) as append:
-            append(list(values.T))
+
+def _write_table(flow: Flow, values: Any, out: Path, asked: Asked | None) -> None:
+    """Rows with the names, types and categories of the table that the model learned.
+
+    What was given stands beside them, all columns in the order of that table.
+    """
+    import pandas as pd
+
+    from ..data.schema import Schema
+    from .reading import column_names
+    from .writers import table_writer, write_frame
+
+    schema = Schema.of(flow)
+    if schema is not None:
+        frame = schema.decode(values, clip=True)
+        if asked is not None:
+            frame = pd.concat([frame, asked.frame()], axis=1)[list(asked.given.order)]
+        write_frame(out, frame)
+        return
+    with table_writer(out, column_names(flow)) as append:
+        append(list(values.T))

@@ -1,4 +1,4 @@
-"""``score``, ``encode`` and ``eval``: what a model says of data."""
+"""``score`` and ``encode``: what a model says of each event."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import Data, Device, Json, Model, Part, SomeData, Split
+from .options import Data, Device, Model, Part, Split
 
 if TYPE_CHECKING:
     from ..flow import Flow
 
-__all__ = ["encode", "evaluate", "score"]
+__all__ = ["encode", "score"]
 
 SHOWN = 10
 """Rows that ``score`` prints when it writes no file."""
@@ -46,15 +46,17 @@ def score(
 
     Columns: row (from 0), log_prob (nats); for models of integers, such as images, also
     bits_per_dim; for a folder of images also file. A log_prob of real numbers is a log-density and
-    may be positive. Rows with missing values keep their place, without a score.
+    may be positive; of a table, categories, integers and other discrete columns count as
+    probabilities. Rows with missing values keep their place, without a score, unless the model
+    learned from such rows: then it scores what is there.
     """
     from .output import say
-    from .reading import open_model, read
+    from .reading import open_model, read_beside
     from .writers import check_suffix, table_writer
 
     if out is not None:
         check_suffix(out, [".parquet", ".csv"])
-    flow = open_model(model, device, needs="log_prob")
+    flow = open_model(model, device, conditional=True, needs="log_prob")
     if bits and flow.levels is None:
         raise InputError(
             f"--bits is for models of integers; {model} is a density of real numbers, in nats."
@@ -62,31 +64,37 @@ def score(
     names = ["row", "log_prob", "bits_per_dim"] if flow.levels is not None else ["row", "log_prob"]
     if bits:
         names.remove("log_prob")
-    x = read(flow, data, split, missing="keep")
-    lacking = _count_lacking(x, data)
+    x, given = read_beside(flow, data, split, missing="keep")
+    lacking = _count_lacking(x, given, data, some=flow.takes_missing)
     if out is None:
-        _print_scores(flow, x, names)
+        _print_scores(flow, x, given, names)
     else:
         files = _files(data, split, len(x))
         if files is not None:
             names.insert(1, "file")
         with table_writer(out, names) as append:
-            for columns in _scores(flow, x):
+            for columns in _scores(flow, x, given):
                 if files is not None:
                     columns["file"] = files[columns["row"]]
                 append([columns[name] for name in names])
         say(f"{len(x) - lacking:,} scores written to {out}")
     if lacking:
-        say(f"{_lacking_rows(lacking)} no score")
+        what = "without any value" if flow.takes_missing else "with missing values"
+        say(f"{_lacking_rows(lacking, what)} no score")
 
 
-def _count_lacking(x: Any, source: str) -> int:
-    """How many rows have missing values.
+def _count_lacking(x: Any, given: Any, source: str, *, some: bool = False) -> int:
+    """How many rows have missing values, in themselves or in what is given beside them.
+
+    Where ``some`` values are enough, those without any.
 
     Raises:
         InputError: all of them.
     """
-    lacking = sum(int((~_complete(part)).sum()) for part in _batches(x))
+    parts = (_complete(part, beside, some=some) for part, beside in _batches(x, given))
+    lacking = sum(int((~part).sum()) for part in parts)
+    if lacking == len(x) and some:
+        raise InputError(f"none of the {len(x):,} rows of {source} can be scored: they are empty.")
     if lacking == len(x):
         raise InputError(
             f"each of the {len(x):,} rows of {source} lacks a value; fill the missing values first."
@@ -94,29 +102,33 @@ def _count_lacking(x: Any, source: str) -> int:
     return lacking
 
 
-def _complete(x: Any) -> Any:
-    """Which events have all their values, ``(N,)``."""
+def _complete(x: Any, given: Any, *, some: bool = False) -> Any:
+    """Which events have all (or ``some``) values and all that is given beside them, ``(N,)``."""
     import numpy as np
 
-    if x.dtype.kind != "f":
-        return np.ones(len(x), bool)
-    return ~np.isnan(x.reshape(len(x), -1)).any(axis=1)
+    known = np.ones(len(x), bool)
+    if x.dtype.kind == "f":
+        missing = np.isnan(x.reshape(len(x), -1))
+        known &= ~(missing.all(axis=1) if some else missing.any(axis=1))
+    if given is not None:
+        known &= ~np.isnan(given).any(axis=1)
+    return known
 
 
-def _batches(x: Any) -> Iterator[Any]:
-    """Parts of an array that may be larger than memory."""
+def _batches(x: Any, given: Any) -> Iterator[tuple[Any, Any]]:
+    """Parts of an array that may be larger than memory, and what is given beside them."""
     from ..data import release
 
     step = max(1, (1 << 24) // max(1, x[:1].nbytes))
     for start in range(0, len(x), step):
-        yield x[start : start + step]
+        yield x[start : start + step], None if given is None else given[start : start + step]
         release(x)
 
 
-def _lacking_rows(count: int) -> str:
+def _lacking_rows(count: int, what: str = "with missing values") -> str:
     from .output import counted
 
-    return f"{counted(count, 'row')} with missing values {'has' if count == 1 else 'have'}"
+    return f"{counted(count, 'row')} {what} {'has' if count == 1 else 'have'}"
 
 
 def _files(source: str, split: Split, count: int) -> Any:
@@ -133,7 +145,7 @@ def _files(source: str, split: Split, count: int) -> Any:
     return np.array(text, dtype=object)
 
 
-def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
+def _scores(flow: Flow, x: Any, given: Any) -> Iterator[dict[str, Any]]:
     """The columns of scores, batch by batch; masked where a row lacks values."""
     import numpy as np
 
@@ -143,15 +155,20 @@ def _scores(flow: Flow, x: Any) -> Iterator[dict[str, Any]]:
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
-        part = x[start : start + size]
-        complete = _complete(part)
-        nats = _spread(log_prob(flow, part[complete], batch_size=size), complete)
+        part, beside = x[start : start + size], _part(given, start, size)
+        complete = _complete(part, beside, some=flow.takes_missing)
+        beside = None if beside is None else beside[complete]
+        nats = _spread(log_prob(flow, part[complete], beside, batch_size=size), complete)
         release(x)
         yield {
             "row": np.arange(start, start + len(nats)),
             "log_prob": nats,
             "bits_per_dim": in_unit(flow, nats),
         }
+
+
+def _part(given: Any, start: int, size: int) -> Any:
+    return None if given is None else given[start : start + size]
 
 
 def _spread(values: Any, complete: Any) -> Any:
@@ -163,13 +180,13 @@ def _spread(values: Any, complete: Any) -> Any:
     return placed
 
 
-def _print_scores(flow: Flow, x: Any, names: list[str]) -> None:
+def _print_scores(flow: Flow, x: Any, given: Any, names: list[str]) -> None:
     import numpy as np
 
     from .output import number, say, table
 
     last, columns, parts = names[-1], dict[str, Any](), []
-    for batch in _scores(flow, x):  # of at least SHOWN rows
+    for batch in _scores(flow, x, given):  # of at least SHOWN rows
         columns = columns or {name: batch[name] for name in names}
         parts.append(batch[last].filled(np.nan))
     values = np.concatenate(parts)
@@ -216,23 +233,23 @@ def encode(
     place, without a latent (NaN in .npy).
     """
     from .output import say
-    from .reading import open_model, read
+    from .reading import open_model, read_beside
     from .writers import check_suffix, npy_writer, table_writer
 
     suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
-    flow = open_model(model, device, needs="encode")
-    x = read(flow, data, split, missing="keep")
-    lacking = _count_lacking(x, data)
+    flow = open_model(model, device, conditional=True, needs="encode")
+    x, given = read_beside(flow, data, split, missing="keep")
+    lacking = _count_lacking(x, given, data)
     size = math.prod(flow.latent_shape)
     if suffix == ".npy":
         with npy_writer(out, (len(x), *flow.latent_shape)) as write:
-            for z in _latents(flow, x):
+            for z in _latents(flow, x, given):
                 write(z.filled(float("nan")))
     else:
         files, row = _files(data, split, len(x)), 0
         names = [f"z{i}" for i in range(size)]
         with table_writer(out, names if files is None else ["file", *names]) as append:
-            for z in _latents(flow, x):
+            for z in _latents(flow, x, given):
                 columns = list(z.reshape(len(z), -1).T)
                 append(columns if files is None else [files[row : row + len(z)], *columns])
                 row += len(z)
@@ -241,7 +258,7 @@ def encode(
         say(f"{_lacking_rows(lacking)} no latent")
 
 
-def _latents(flow: Flow, x: Any) -> Iterator[Any]:
+def _latents(flow: Flow, x: Any, given: Any) -> Iterator[Any]:
     """The latents, batch by batch; masked where a row lacks values."""
     import torch
 
@@ -250,55 +267,10 @@ def _latents(flow: Flow, x: Any) -> Iterator[Any]:
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
-        part = x[start : start + size]
-        complete = _complete(part)
+        part, beside = x[start : start + size], _part(given, start, size)
+        complete = _complete(part, beside)
+        beside = None if beside is None else beside[complete]
         with torch.no_grad():
-            z = flow.encode(part[complete])
+            z = flow.encode(part[complete], beside)
         release(x)
         yield _spread(z.cpu().numpy(), complete)
-
-
-def evaluate(
-    model: Model,
-    data: SomeData = None,
-    split: Part = Split.test,
-    samples: Annotated[
-        int,
-        typer.Option(help="Draws of noise per event; more give a tighter bound (integers)."),
-    ] = 1,
-    json_file: Json = None,
-    device: Device = None,
-) -> None:
-    """Measure the loss of a model on data, with its unit and standard error.
-
-    Models without a density have another measure: a classifier cross-entropy and error rate on the
-    labels of the data, a GAN the distance between samples and data.
-
-    Example: pushforward eval runs/digits
-
-    Example: pushforward eval runs/table other.csv --split all
-
-    With --samples K it also tells the loss by one draw, as papers report it.
-
-    By default on the test part: the split is the one of training, as long as DATA is the source
-    that the model learned from. Without DATA, the built-in set that it learned.
-    """
-    from ..jobs import measure
-    from .output import paragraphs, write_json
-    from .reading import default_source, open_model, read, read_labelled
-
-    flow = open_model(model, device)
-    source = data or default_source(flow)
-    if source is None:
-        raise InputError(
-            f"{model} did not learn a built-in set, so say what to evaluate it on: "
-            f"pushforward eval {model} DATA."
-        )
-    if flow.labels:
-        result = measure(flow, *read_labelled(flow, source, split))
-    else:
-        result = measure(flow, read(flow, source, split), samples=samples)
-    content = {"model": str(model), "data": source, "split": split.value, **result.to_dict()}
-    if json_file is None or not write_json(json_file, content):
-        part = "all" if split is Split.all else f"the {split.value} part"
-        paragraphs(f"{model} on {part} of {source}\n{result}")

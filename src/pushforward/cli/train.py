@@ -18,6 +18,9 @@ def train(
     ctx: typer.Context,
     source: o.Source = None,
     columns: o.Columns = None,
+    kinds: o.Kinds = None,
+    given: o.Given = None,
+    missing: o.Missing = None,
     size: o.Size = None,
     crop: o.Crop = None,
     levels: o.Levels = None,
@@ -68,6 +71,8 @@ def train(
     Example: pushforward train digits
 
     Example: pushforward train table.csv --columns age,income --max-time 15m
+
+    Example: pushforward train digits --given label
 
     Example: pushforward train --out runs/digits --resume --max-time 1h
 

@@ -40,7 +40,37 @@ Source = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    _option(DATA, metavar="A,B", help="Columns of a table.", default="every numeric one"),
+    _option(DATA, metavar="A,B", help="Columns of a table.", default="all that can be learned"),
+]
+Kinds = Annotated[
+    str | None,
+    _option(
+        DATA,
+        metavar="A=KIND,...",
+        help="What columns hold, where the file misleads: number, integer, category, boolean or "
+        "date.",
+        default="as the cells look",
+    ),
+]
+Given = Annotated[
+    str | None,
+    _option(
+        DATA,
+        metavar="A,B",
+        help="Columns that are given: learn the density of the others, conditional on these. For "
+        "images: label.",
+        default="none",
+    ),
+]
+Missing = Annotated[
+    str | None,
+    _option(
+        DATA,
+        metavar="HOW",
+        help="Rows that lack values: observed learns what is there, drop leaves them out, auto is "
+        "observed where the model can.",
+        default="auto",
+    ),
 ]
 Size = Annotated[
     int | None,

@@ -74,7 +74,7 @@ def info(
     for name, facts in flow.facts.items():
         if isinstance(facts, dict):
             say(f"\n{name}")
-            pairs({f"  {key}": _text(value) for key, value in facts.items()})
+            pairs({f"  {key}": _fact(key, value) for key, value in facts.items()})
     say("\nlayers, from data to latent" if isinstance(flow, Flow) else "\nnetworks")
     for line in tree:
         say(f"  {line}")
@@ -127,6 +127,15 @@ def _lines(flow: Flow, saved: dict[str, Any], model: Path) -> dict[str, str]:
     if flow.context:
         lines["context"] = f"{flow.context} numbers per event"
     return lines
+
+
+def _fact(key: str, value: Any) -> str:
+    """What columns hold as lines, every other fact as one."""
+    if key != "schema":
+        return _text(value)
+    from ..data.schema import Schema
+
+    return "\n".join(f"{c['name']}: {c['about']}" for c in Schema.from_json(value).describe())
 
 
 def _text(value: Any) -> str:

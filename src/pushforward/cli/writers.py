@@ -7,14 +7,17 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import writing
 
-__all__ = ["check_suffix", "npy_writer", "table_writer", "write_images"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_suffix", "npy_writer", "table_writer", "write_frame", "write_images"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -63,6 +66,17 @@ def table_writer(path: Path, names: Sequence[str]) -> Iterator[Callable[[Sequenc
             sink.write_batch(batch)
 
         yield write
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a data frame as Parquet or CSV; what is missing is left empty."""
+    with writing(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                frame.to_csv(file, index=False, lineterminator="\n")
+        else:
+            with temporary.open("wb") as binary:
+                frame.to_parquet(binary, index=False)
 
 
 def _csv_line(cells: Sequence[str]) -> bytes:

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .bases import Base
-from .errors import InputError
-from .layers.layer import Shape
+from ..bases import Base
+from ..errors import InputError
+from ..layers.layer import Shape
 
 __all__ = ["GaussianMixture"]
 

@@ -2,6 +2,10 @@
 
 from ..moments import has_batch_norms, sharing_statistics
 from .autoregressive import Autoregressive
+from .bounded import Bounded
+from .cells import Cells
+from .columns import ColumnSpec, DequantizeColumns
+from .columnwise import OnColumns
 from .coupling import Conditioner, Coupling, conditioners_in
 from .dequantize import Dequantize
 from .flatten import Flatten
@@ -13,10 +17,12 @@ from .masks import (
     checkerboard_mask,
     half_mask,
 )
+from .missing import FillMissing
 from .multiscale import Multiscale
 from .noisy import Noisy
 from .norm import ActNorm, FlowBatchNorm
 from .planar import Planar
+from .power import Power
 from .radial import Radial
 from .recalibration import recalibrate
 from .rescale import Rescale
@@ -30,11 +36,16 @@ from .whitening import Whiten
 __all__ = [
     "ActNorm",
     "Autoregressive",
+    "Bounded",
+    "Cells",
     "Chain",
+    "ColumnSpec",
     "Conditioner",
     "Conv1x1",
     "Coupling",
     "Dequantize",
+    "DequantizeColumns",
+    "FillMissing",
     "Flatten",
     "Flip",
     "FlowBatchNorm",
@@ -44,9 +55,11 @@ __all__ = [
     "Logit",
     "Multiscale",
     "Noisy",
+    "OnColumns",
     "OrderedSqueeze",
     "Permutation",
     "Planar",
+    "Power",
     "Radial",
     "Rescale",
     "Rotation",

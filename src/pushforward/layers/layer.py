@@ -37,6 +37,8 @@ class Layer(nn.Module):
     ``reversible`` says that ``inverse`` restores an input cheaply and to the last digits or so:
     with ``memory="constant"`` the input is then not kept for the way back. ``notes`` is True where
     ``track`` notes something, for which ``inverse`` has no use.
+
+    ``takes_float64`` says that it is made for the digits of float64 whatever the flow's type.
     """
 
     exact: bool = True
@@ -44,6 +46,7 @@ class Layer(nn.Module):
     wants_events: int = 0
     reversible: bool = True
     notes: bool = False
+    takes_float64: bool = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data ``(N, *shape)`` to latent; return ``(z, log_det)``."""

@@ -91,34 +91,47 @@ class Standardize(Layer):
     float64 where some :math:`|\mu|` is so far above :math:`\sigma` that float32 could not say x.
 
     Shapes: x, z ``(N, *shape)``; :math:`\mu, \sigma` of the event's shape; log_det ``(N,)``.
+
+    Args:
+        shape: the event shape.
+        missing: NaN is a missing number: it stays NaN, adds nothing to log_det, and is left out of
+            mean and deviation. A number that is always missing has mean 0 and deviation 1.
+        wide: ``inverse`` gives float64 in any case.
     """
 
     reads_data = True
+    takes_float64 = True
     reversible = False  # it comes first, and has no gradient to give
     mean: Tensor
     log_std: Tensor
     fitted: Tensor
     anchor: Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, missing: bool = False, wide: bool = False) -> None:
         super().__init__()
         self.shape = tuple(shape)
+        self.missing = missing
+        self.wide = wide
         self.register_buffer("mean", torch.zeros(self.shape, dtype=torch.float64))
         self.register_buffer("log_std", torch.zeros(self.shape, dtype=torch.float64))
         self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
-        self._wide = False
+        self._wide = wide
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Standardise."""
         z = ((x.double() - self.mean) * torch.exp(-self.log_std)).to(self.anchor.dtype)
-        return z, constant_log_det(z, -self.log_std.sum().to(z.dtype))
+        return z, self._log_det(z, -self.log_std)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo."""
         x = z.double() * torch.exp(self.log_std) + self.mean
-        log_det = constant_log_det(z, self.log_std.sum().to(z.dtype))
-        return x if self._wide else x.to(z.dtype), log_det
+        return x if self._wide else x.to(z.dtype), self._log_det(z, self.log_std)
+
+    def _log_det(self, z: Tensor, each: Tensor) -> Tensor:
+        if self.missing:
+            return sum_event(torch.where(torch.isnan(z), 0.0, each)).to(z.dtype)
+        return constant_log_det(z, each.sum().to(z.dtype))
 
     @torch.no_grad()
     def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -126,7 +139,16 @@ class Standardize(Layer):
         if bool(self.fitted) or len(x) == 0:
             return
         values = x.double()
-        mean, std = values.mean(0), values.std(0, correction=0)
+        if self.missing:
+            # What is missing is put at the first number known, if any, and then weighs nothing.
+            known = ~torch.isnan(values)
+            first = values.gather(0, known.long().argmax(0, keepdim=True)).nan_to_num(nan=0.0)
+            values = torch.where(known, values, first)
+            share = known.double().mean(0).clamp(min=1 / len(x))
+            mean = first[0] + (values - first).mean(0) / share
+            std = (torch.where(known, values - mean, 0.0).square().mean(0) / share).sqrt()
+        else:
+            mean, std = values.mean(0), values.std(0, correction=0)
         if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):
             raise InputError(
                 "Standardize: the values are so large that their mean or spread is infinite. "
@@ -139,7 +161,7 @@ class Standardize(Layer):
         self._measure()
 
     def _measure(self) -> None:
-        self._wide = bool((self.mean.abs() > 1e4 * self.log_std.exp()).any())
+        self._wide = self.wide or bool((self.mean.abs() > 1e4 * self.log_std.exp()).any())
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

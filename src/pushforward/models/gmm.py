@@ -9,10 +9,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from ..errors import InputError
 from ..flow import Flow
-from ..gaussian_mixture import GaussianMixture
-from ..layers import Dequantize, Layer, Logit, Standardize
+from ..gaussians.mixture import GaussianMixture
+from ..layers.columns import ColumnSpec
 from .family import Family, Preset
+from .front import row_front
 from .settings import checked, event_shape, settings
 
 __all__ = ["FAMILIES", "GMM", "PRESETS", "GMMConfig", "MixtureFlow", "build_gmm"]
@@ -30,6 +32,10 @@ class GMMConfig:
     shape: tuple[PositiveInt, ...]
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
+    columns: tuple[ColumnSpec, ...] | None = None
+    """What each column of a table holds; None: plain numbers."""
+    missing: bool = False
+    """Refused: EM needs complete rows."""
     components: int | None = Field(default=None, ge=1)
     """How many normals; None lets validation choose."""
     covariance: Literal["full", "diag"] | None = None
@@ -55,7 +61,7 @@ def GMM(
         shape: the event shape; images are flattened.
         levels: integer levels: 256 for images and none for rows unless given; None for images
             of real numbers.
-        **options: any field of ``GMMConfig``: components, covariance, reg, alpha, seed.
+        **options: any field of ``GMMConfig``: columns, components, covariance, reg, alpha, seed.
 
     Raises:
         InputError: an unknown or impossible option; says which and why.
@@ -91,10 +97,12 @@ class MixtureFlow(Flow):
 
 def build_gmm(config: GMMConfig) -> MixtureFlow:
     """Build the mixture that ``config`` describes: standard normals, until it is fitted."""
-    layers: list[Layer] = [Standardize(config.shape)]
-    if config.levels is not None:
-        layers = [Dequantize(config.levels), Logit(config.alpha, config.levels)]
-    flow = MixtureFlow(config.shape, layers, name="GMM")
+    if config.missing:
+        raise InputError(
+            "GMM learns by EM from complete rows: leave out rows with missing cells, or use "
+            "RealNVP(..., missing=True), whose base may be a mixture."
+        )
+    flow = MixtureFlow(config.shape, row_front(config, "GMM"), name="GMM")
     flow.config = config
     flow.base = GaussianMixture(config.shape, config.components or 1, flow.covariance)
     return flow

@@ -17,18 +17,18 @@ from ..flow import Flow
 from ..layers import (
     ActNorm,
     Autoregressive,
-    Dequantize,
     Flatten,
     FlowBatchNorm,
     Inverted,
     Layer,
-    Logit,
     LULinear,
     Permutation,
-    Standardize,
 )
+from ..layers.columns import ColumnSpec
 from ..nets import MADE
+from .base_names import BaseName, make_base
 from .family import Family, Preset
+from .front import row_front
 from .laws import LawName, make_law
 from .settings import checked, event_shape, settings
 
@@ -44,6 +44,10 @@ class MAFConfig:
     shape: tuple[PositiveInt, ...]
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
+    columns: tuple[ColumnSpec, ...] | None = None
+    """What each column of a table holds; None: plain numbers."""
+    missing: bool = False
+    """NaN is a missing cell, not an error."""
     context: int = Field(default=0, ge=0)
     direction: Literal["density", "sampling"] = "density"
     """Which one takes one pass and not D steps: the density (MAF) or sampling (IAF)."""
@@ -74,6 +78,10 @@ class MAFConfig:
     """A learned linear map before each layer, or not."""
     alpha: float | None = Field(default=None, gt=0, lt=0.5)
     """Squash of integers before the logit; None lets the data choose when training begins."""
+    base: BaseName = "normal"
+    """``mixture``: EM fits it to the latents before the first step."""
+    base_components: int | None = Field(default=None, ge=1)
+    """Of the mixture base; None lets the data choose when training begins."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights and of random orders."""
 
@@ -91,9 +99,9 @@ def MAF(
         shape: the event shape.
         levels: integer levels: 256 for images and none for rows unless given; None for images
             of real numbers.
-        **options: any field of ``MAFConfig``: context, direction, law, layers, mog, width, depth,
-            residual, activation, dropout, clamp, bins, tail, components, order, norm, mixing,
-            alpha, seed.
+        **options: any field of ``MAFConfig``: columns, missing, context, direction, law,
+            layers, mog, width, depth, residual, activation, dropout, clamp, bins, tail,
+            components, order, norm, mixing, alpha, base, base_components, seed.
 
     Raises:
         InputError: an unknown or impossible option; says which and why.
@@ -133,9 +141,7 @@ def build_maf(config: MAFConfig) -> Flow:
     images, size = len(shape) == 3, math.prod(shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        layers: list[Layer] = [Standardize(shape)]
-        if config.levels is not None:
-            layers = [Dequantize(config.levels), Logit(config.alpha, config.levels)]
+        layers = row_front(config, "MAF")
         if images:
             layers.append(Flatten(shape))
         for index in range(config.layers + bool(config.mog)):
@@ -143,7 +149,8 @@ def build_maf(config: MAFConfig) -> Flow:
         if images:
             layers.append(Inverted(Flatten(shape), shape))
         name = "MAF" if config.direction == "density" else "IAF"
-        flow = Flow(shape, layers, context=config.context, name=name)
+        base = make_base(config.base, shape, components=config.base_components, seed=config.seed)
+        flow = Flow(shape, layers, base, context=config.context, name=name)
     flow.config = config
     return flow
 

@@ -16,15 +16,15 @@ from ..flow import Flow
 from ..layers import (
     Autoregressive,
     Coupling,
-    Dequantize,
     Layer,
-    Logit,
     LULinear,
     Permutation,
-    Standardize,
 )
+from ..layers.columns import ColumnSpec
 from ..nets import MADE, MLP
+from .base_names import BaseName, make_base
 from .family import Family, Preset
+from .front import row_front
 from .settings import checked, event_shape, settings
 
 __all__ = ["FAMILIES", "NSF", "PRESETS", "NSFConfig", "build_nsf"]
@@ -39,6 +39,10 @@ class NSFConfig:
     shape: tuple[PositiveInt, ...]
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
+    columns: tuple[ColumnSpec, ...] | None = None
+    """What each column of a table holds; None: plain numbers."""
+    missing: bool = False
+    """NaN is a missing cell, not an error."""
     context: int = Field(default=0, ge=0)
     autoregressive: bool = False
     """RQ-NSF (AR), which fits better but samples in D steps; couplings are fast both ways."""
@@ -53,6 +57,10 @@ class NSFConfig:
     dropout: float = Field(default=0.0, ge=0, lt=1)
     alpha: float | None = Field(default=None, gt=0, lt=0.5)
     """Squash of integers before the logit; None lets the data choose when training begins."""
+    base: BaseName = "normal"
+    """``mixture``: EM fits it to the latents before the first step."""
+    base_components: int | None = Field(default=None, ge=1)
+    """Of the mixture base; None lets the data choose when training begins."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights and of the permutations."""
 
@@ -62,8 +70,9 @@ def NSF(shape: int | Sequence[int], **options: Any) -> Flow:
 
     Args:
         shape: ``(D,)``.
-        **options: any other field of ``NSFConfig``: levels, context, autoregressive, steps, bins,
-            tail, width, blocks, activation, dropout, alpha, seed.
+        **options: any other field of ``NSFConfig``: levels, columns, missing, context,
+            autoregressive, steps, bins, tail, width, blocks, activation, dropout, alpha, base,
+            base_components, seed.
 
     Raises:
         InputError: not rows, or an unknown or impossible option; says which and why.
@@ -87,15 +96,16 @@ def build_nsf(config: NSFConfig) -> Flow:
             f"NSF is for rows (D,); got events of shape {config.shape}. For images use "
             f"RealNVP(shape, law='spline')."
         )
-    layers: list[Layer] = [Standardize(config.shape)]
+    layers = row_front(config, "NSF")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.levels is not None:
-            layers = [Dequantize(config.levels), Logit(config.alpha, config.levels)]
         for index in range(config.steps):
             layers += [*_linear(config, index), _spline(config, index)]
         layers += _linear(config, config.steps)
-        flow = Flow(config.shape, layers, context=config.context, name="NSF")
+        base = make_base(
+            config.base, config.shape, components=config.base_components, seed=config.seed
+        )
+        flow = Flow(config.shape, layers, base, context=config.context, name="NSF")
     flow.config = config
     return flow
 

@@ -14,7 +14,6 @@ import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from ..bases import Base, Logistic, StandardNormal
 from ..elementwise import Law
 from ..errors import InputError
 from ..flow import Flow
@@ -22,23 +21,23 @@ from ..layers import (
     ActNorm,
     Chain,
     Coupling,
-    Dequantize,
     FlowBatchNorm,
     Inverted,
     Layer,
-    Logit,
     LULinear,
     Multiscale,
     OrderedSqueeze,
     Permutation,
     Rotation,
     Shape,
-    Standardize,
     VariationalDequantize,
 )
+from ..layers.columns import ColumnSpec
 from ..layers.masks import as_mask
 from ..nets import MLP, ConvNet
+from .base_names import BaseName, make_base
 from .family import Family, Preset
+from .front import row_front
 from .laws import LawName, make_law
 from .recommend import recommend
 from .settings import checked, event_shape, settings
@@ -55,6 +54,10 @@ class RealNVPConfig:
     shape: tuple[PositiveInt, ...]
     levels: int | None = Field(default=None, ge=2)
     """Integer levels of discrete data; None for continuous data."""
+    columns: tuple[ColumnSpec, ...] | None = None
+    """What each column of a table holds; None: plain numbers."""
+    missing: bool = False
+    """NaN is a missing cell, not an error."""
     context: int = Field(default=0, ge=0)
     law: LawName = "affine"
     """``spline`` and ``mixture`` bend each number, the others shift or scale it."""
@@ -83,7 +86,13 @@ class RealNVPConfig:
     """Squash before the logit; None lets the data choose when training begins."""
     dequantization: Literal["uniform", "variational"] = "uniform"
     """Noise within the cells of integers: uniform, or shaped by a small flow of its own."""
-    base: Literal["normal", "logistic"] = "normal"
+    positions: bool = True
+    """Image conditioners know where they are, by a learned map; without it they are convolutions
+    alone, and the flow can be carried to other sizes (``extrapolate``)."""
+    base: BaseName = "normal"
+    """``mixture``: EM fits it to the latents before the first step."""
+    base_components: int | None = Field(default=None, ge=1)
+    """Of the mixture base; None lets the data choose when training begins."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the starting weights and of fixed permutations."""
 
@@ -103,9 +112,9 @@ def RealNVP(
         shape: the event shape.
         levels: integer levels: 256 for images and none for rows unless given; None for images
             of real numbers.
-        **options: any field of ``RealNVPConfig``: context, law, couplings, scales, width, depth,
-            activation, dropout, clamp, bins, tail, components, norm, mixing, alpha,
-            dequantization, base, seed.
+        **options: any field of ``RealNVPConfig``: columns, missing, context, law, couplings,
+            scales, width, depth, activation, dropout, clamp, bins, tail, components, norm,
+            mixing, alpha, dequantization, positions, base, base_components, seed.
 
     Raises:
         InputError: an unknown or impossible option; says which and why.
@@ -130,11 +139,11 @@ def build_realnvp(config: RealNVPConfig) -> Flow:
         torch.manual_seed(config.seed)
         layers = _front(config)
         layers += _row_layers(config) if len(config.shape) == 1 else _image_layers(config)
-        bases: dict[str, type[Base]] = {"normal": StandardNormal, "logistic": Logistic}
+        components = config.base_components
         flow = Flow(
             config.shape,
             layers,
-            bases[config.base](config.shape),
+            make_base(config.base, config.shape, components=components, seed=config.seed),
             context=config.context,
             name="RealNVP",
         )
@@ -144,11 +153,10 @@ def build_realnvp(config: RealNVPConfig) -> Flow:
 
 def _front(config: RealNVPConfig) -> list[Layer]:
     """From the data to real numbers of moderate size."""
-    if config.levels is not None:
-        uniform = config.dequantization == "uniform"
-        noise = Dequantize if uniform else partial(VariationalDequantize, config.shape)
-        return [noise(config.levels), Logit(config.alpha, config.levels)]
-    return [Standardize(config.shape)]
+    front = row_front(config, "RealNVP")
+    if config.levels is not None and config.dequantization == "variational":
+        front[0] = VariationalDequantize(config.shape, config.levels)
+    return front
 
 
 def _law(config: RealNVPConfig) -> Law:
@@ -272,6 +280,7 @@ def _step(config: RealNVPConfig, mask: torch.Tensor, index: int, step: int) -> l
         blocks=config.depth or 1,
         activation=config.activation,
         dropout=config.dropout,
+        positions=config.positions,
     )
     mixing: list[Layer] = []
     if config.mixing is not None:

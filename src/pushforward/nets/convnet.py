@@ -17,7 +17,8 @@ class ConvNet(nn.Module):
               \theta = C * \phi(h_K)
 
     m is a learned map over positions (zero-padded convolutions alone hardly know where they are;
-    digits do sit in the middle), c the context.
+    digits do sit in the middle), c the context. ``positions=False`` leaves m out, so that the
+    weights know no size.
 
     Shapes: ``(N, C, H, W)`` and context ``(N, context)`` -> ``(N, *out_shape)``, same H and W.
     """
@@ -32,11 +33,13 @@ class ConvNet(nn.Module):
         blocks: int = 1,
         activation: str = "relu",
         dropout: float = 0.0,
+        positions: bool = True,
     ) -> None:
         super().__init__()
         channels, *size = in_shape
         self.first = nn.Conv2d(channels, width, 3, padding=1) if channels else None
-        self.position = nn.Parameter(torch.zeros(width, *size))
+        self.position = nn.Parameter(torch.zeros(width, *size)) if positions else None
+        self.width = width
         self.context = nn.Linear(context, width, bias=False) if context else None
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -56,9 +59,13 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute the parameters."""
-        h = self.position.expand(x.shape[0], *self.position.shape)
-        if self.first is not None:
-            h = h + self.first(x)
+        if self.position is not None:
+            h = self.position.expand(x.shape[0], *self.position.shape)
+            h = h if self.first is None else h + self.first(x)
+        elif self.first is not None:
+            h = self.first(x)
+        else:
+            h = x.new_zeros(x.shape[0], self.width, *x.shape[2:])
         if self.context is not None and context is not None:
             h = h + self.context(context)[:, :, None, None]
         for block in self.blocks:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
 
 from ..errors import InputError, NumericalError
-from ..gaussian_mixture import GaussianMixture
+from ..gaussians.mixture import GaussianMixture
+from ..gaussians.search import MixtureSearch, Reached
 from ..models.gmm import MixtureFlow
 from ..models.loading import load
 from ..scoring import in_unit, score
@@ -28,26 +27,11 @@ from .streaming import Stream
 
 __all__ = ["MixtureFit"]
 
-_Place = tuple[float, float]
-"""Of the search: log2 of the components, and log10 of what is added to variances."""
-
-_ITERATIONS, _TOLERANCE = 200, 1e-3
-"""Of one EM run: at most so many, and until the mean log-likelihood rises by no more nats."""
-_REG = (1e-6, 1.0)
-"""The least and the most that is added to variances, as a share of the mean variance."""
-_SHARE, _STEPS = -2.0, ((1.0, 0.5), (0.5, 0.25))
-"""Of the search: where it begins, with that share, and the steps of its two passes."""
-
 
 class MixtureFit:
-    """The search for a mixture: EM runs of more and more components, the best one kept.
-
-    From one component on, it goes wherever validation is better: twice the components, more or
-    less added to variances, or both; then the same in half steps. What a run has reached after
-    every few iterations counts, so that validation also says when to stop.
+    """The search for a mixture by the validation loss, the best one kept.
 
     Attributes:
-        steps: EM iterations so far, of all runs.
         tell: called after every few iterations, by whom other processes know that it is alive.
     """
 
@@ -61,15 +45,13 @@ class MixtureFit:
         progress: bool,
         resume: bool = False,
     ) -> None:
-        from sklearn.mixture import GaussianMixture as SklearnMixture
+        import sklearn.mixture  # noqa: F401 - now, for it may take as long as a small fit
 
-        # Imported before the clock starts: it may take as long as a small fit.
-        self.make = SklearnMixture
         self.flow, self.config, self.folder = flow, config, folder
         images = len(flow.shape) == 3
         self.held_out = validation.some(config.validate_on or (1_000 if images else 20_000))
         self.limit = min((n for n in (config.max_steps, config.epochs) if n), default=math.inf)
-        self.stop, self.start, self.steps = StopRequests(), time.monotonic(), 0
+        self.stop, self.start, self.earlier = StopRequests(), time.monotonic(), 0
         self.best: tuple[float, GaussianMixture, float] | None = None
         self.result = Run(flow.unit, folder=None if folder is None else str(folder))
         steps = None if math.isinf(self.limit) else math.ceil(self.limit)
@@ -87,10 +69,22 @@ class MixtureFit:
         flow.initialise(*events.some(10_000, config.seed).all())
         self.rows, self.sample = len(events), events.some(1_000).all()[0]
         self.z = encoded_events(flow, events, config.seed)
-        self.spread = float(self.z.var(axis=0).mean()) or 1.0
         self.tell: Callable[[], object] = lambda: None
-        self.pace = 0.0  # seconds that the last few iterations took, per component
-        self.tried: dict[tuple[int, float], float] = {}
+        self.search = MixtureSearch(
+            [self.z],
+            measure=self._measured,
+            over=self._over,
+            say=self._say,
+            components=flow.config.components,
+            reg=flow.config.reg,
+            covariance=flow.covariance,
+            seed=config.seed,
+        )
+
+    @property
+    def steps(self) -> int:
+        """EM iterations so far, of all runs."""
+        return self.earlier + self.search.steps
 
     def run(self) -> Run:
         """Search until nothing is better, a limit is reached or the user ends it."""
@@ -105,7 +99,8 @@ class MixtureFit:
         try:
             with self.stop, self.show:
                 try:
-                    self._search()
+                    best = self.best  # of the run that goes on, if one does
+                    self.search.run(best and (best[1].components, best[2]))
                     result.stopped = result.stopped or "the search has ended"
                 except KeyboardInterrupt:
                     result.stopped = self.stop.asked or "interrupted"
@@ -146,82 +141,15 @@ class MixtureFit:
         loss = saved.facts["metrics"]["validation"]
         self.best = loss, cast(GaussianMixture, saved.base).double(), saved.config.reg
         if self.result.records:
-            self.steps = int(self.result.records[-1]["step"])
+            self.earlier = int(self.result.records[-1]["step"])
             self.start -= self.result.records[-1]["seconds"]
 
-    # Search ----------------------------------------------------------------------------------
-
-    def _search(self) -> None:
-        components, place = self.flow.config.components, (0.0, _SHARE)
-        if self.best is not None:  # of the run that goes on
-            place = math.log2(self.best[1].components), math.log10(self.best[2] / self.spread)
-        if components is not None:
-            place = math.log2(components), place[1]
-        loss = self._loss(place)
-        for step in _STEPS:
-            while not self.result.stopped:
-                around = [(self._loss(other), other) for other in self._neighbours(place, step)]
-                least, other = min(around, default=(math.inf, place))
-                if least >= loss:
-                    break
-                loss, place = least, other
-
-    def _neighbours(self, place: _Place, step: _Place) -> list[_Place]:
-        """Where to look next; what the user has fixed stays."""
-        size, reg = place
-        more = 0.0 if self.flow.config.components is not None else step[0]
-        up = 0.0 if self.flow.config.reg is not None else step[1]
-        # More components want more to be added to their variances: hence both at once.
-        longer = [(size + more, reg + up), (size + more, reg), (size, reg + up)]
-        return [*longer, (size, reg - up), (max(0.0, size - more), reg)]
-
-    def _loss(self, place: _Place) -> float:
-        """The validation loss of a place; that of an earlier visit if there was one."""
-        components = min(round(2 ** place[0]), len(self.z))
-        share = min(max(10.0 ** place[1], _REG[0]), _REG[1])
-        reg = self.flow.config.reg or share * self.spread
-        if (components, reg) not in self.tried:
-            if self._over():
-                return math.inf
-            self.tried[components, reg] = self._em(components, reg)
-        return self.tried[components, reg]
-
-    def _em(self, components: int, reg: float) -> float:
-        """One EM run; the best validation loss on its way."""
-        heavy = self.z.size * self.z.shape[1] * components > 1e10
-        chunk = 1 if heavy else 10
-        mixture = self.make(
-            components,
-            covariance_type=self.flow.covariance,
-            reg_covar=reg,
-            tol=_TOLERANCE,
-            max_iter=chunk,
-            warm_start=True,
-            random_state=self.config.seed,
-        )
-        least, done = math.inf, 0
-        while done < _ITERATIONS and not self._over(components):
-            began = time.monotonic()
-            with warnings.catch_warnings():
-                # That it has not converged yet, or that there are fewer points than clusters.
-                warnings.simplefilter("ignore")
-                try:
-                    mixture.fit(self.z)
-                except ValueError as error:
-                    self._say(f"EM with {components} components failed: {error}")
-                    return least
-            done += mixture.n_iter_
-            self.steps += mixture.n_iter_
-            self.pace = chunk * (time.monotonic() - began) / (components * mixture.n_iter_)
-            least = min(least, self._measured(mixture, components, reg))
-            if mixture.converged_:
-                break
-        return least
+    # Search and measurement ------------------------------------------------------------------
 
     def _over(self, components: int = 0) -> bool:
         """Whether to end; with time for what comes next, the iterations of so many components."""
         seconds, limit = time.monotonic() - self.start, self.config.max_time
-        seconds += self.pace * components
+        seconds += self.search.pace * components
         if self.stop.asked:
             self.result.stopped = self.stop.asked
         elif self.steps >= self.limit:
@@ -230,13 +158,12 @@ class MixtureFit:
             self.result.stopped = "time is up"
         return bool(self.result.stopped)
 
-    # Measurement -----------------------------------------------------------------------------
-
-    def _measured(self, mixture: Any, components: int, reg: float) -> float:
+    def _measured(self, reached: Reached, part: int = 0) -> float:
         """Validate what EM has reached, note it, and keep it if it is the best so far."""
+        components, reg = reached.components, reached.reg
         base = GaussianMixture(self.flow.shape, components, self.flow.covariance).double()
-        parts = (mixture.weights_, mixture.means_, mixture.covariances_)
-        base.set_moments(*(torch.from_numpy(np.asarray(part)) for part in parts))
+        parts = (reached.weights, reached.means, reached.covariances)
+        base.set_moments(*(torch.from_numpy(part) for part in parts))
         self.flow.base = base.to(self.flow.device, self.flow.dtype)
         x, context = self.held_out.all()
         loss = in_unit(self.flow, float(score(self.flow, x, context).mean()))
@@ -277,7 +204,7 @@ class MixtureFit:
         self._say(
             f"EM: {base.components} component{'' if base.components == 1 else 's'} of "
             f"{'full' if base.covariance == 'full' else 'diagonal'} covariance, {reg:.3g} added to "
-            f"variances; the best of {len(self.tried)}."
+            f"variances; the best of {len(self.search.tried)}."
         )
         flow.facts = {
             **flow.facts,

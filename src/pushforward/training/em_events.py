@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 
+from ..gaussians.search import Array, with_spread
 from ..layers import Noisy
 from ..models.gmm import MixtureFlow
 from .events import Events
@@ -44,13 +42,10 @@ def enough_events(flow: MixtureFlow, train: Events | Stream, seed: int) -> tuple
 
 
 @torch.no_grad()
-def encoded_events(
-    flow: MixtureFlow, events: Events, seed: int
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def encoded_events(flow: MixtureFlow, events: Events, seed: int) -> Array:
     """Events in the space of the mixture, ``(M, D)``: integers with several draws of noise each.
 
-    They are seeded apart from the noise of evaluation. Of a constant column no spread can be
-    learned: it is made standard normal, rather than of a spread that is the less the better.
+    They are seeded apart from the noise of evaluation. Constant columns: see ``with_spread``.
     """
     noisy = [layer for layer in flow.modules() if isinstance(layer, Noisy)]
     for layer in noisy:
@@ -61,8 +56,4 @@ def encoded_events(
     parts = [flow.chain(part)[0] for _ in range(draws) for part in x.split(4096)]
     flow.eval()
     z = torch.cat(parts).flatten(1).double().cpu().numpy()
-    if len(z) == 1:  # scikit-learn asks for two
-        z = z.repeat(2, axis=0)
-    constant = z.min(axis=0) == z.max(axis=0)
-    z[:, constant] += np.random.default_rng(seed).standard_normal((len(z), constant.sum()))
-    return z
+    return with_spread(z, seed)

@@ -14,6 +14,7 @@ from ..data import Dataset, open_data
 from ..data.mapped import read_events
 from ..errors import InputError
 from ..model import Model
+from .lacking import with_something
 from .streaming import Stream, is_stream
 
 __all__ = ["Events", "events_wanted", "training_events"]
@@ -98,11 +99,10 @@ def training_events(flow: Model, data: Any, context: Any) -> tuple[Events | Stre
         if context is not None or flow.context:
             return _beside(flow, data, context)
         # An array may be integers in any clothing; a file knows its own levels.
-        dataset = open_data(data, fractions=fractions, levels=None if is_file else flow.levels)
-    if flow.context:
-        raise InputError(
-            f"{flow.name} is conditional: pass fit(flow, x, context=c) with arrays of equal length."
-        )
+        levels = None if is_file else flow.levels
+        keep: dict[str, Any] = {"missing": "keep"} if flow.takes_missing else {}
+        dataset = open_data(data, fractions=fractions, levels=levels, **keep)
+    _check_given(flow, dataset)
     if dataset.shape != flow.shape:
         raise InputError(
             f"{flow.name} cannot learn {dataset.name}, whose events have shape {dataset.shape}; "
@@ -117,9 +117,9 @@ def training_events(flow: Model, data: Any, context: Any) -> tuple[Events | Stre
     if len(dataset.train) == 0:
         raise InputError(f"{dataset.name} has no training events.")
     held_out = "validation" if len(dataset.validation) else "train"
-    splits, labels = dataset.splits(), _labels_of(flow, dataset)
+    splits, beside = dataset.splits(), _beside_of(flow, dataset)
     train, validation = (
-        _checked(flow, splits[name], labels.get(name)) for name in ("train", held_out)
+        _checked(flow, splits[name], beside.get(name)) for name in ("train", held_out)
     )
     return train, validation
 
@@ -130,10 +130,26 @@ def events_wanted(flow: Model) -> int:
     return max(1_000 if len(flow.shape) == 3 else 10_000, *wanted)
 
 
-def _labels_of(flow: Model, dataset: Dataset) -> dict[str, Any]:
-    """The labels of each split for a model that learns them; none for others."""
+def _check_given(flow: Model, dataset: Dataset) -> None:
+    """Raise `InputError` unless the data set brings the context that the flow takes."""
+    width = 0 if dataset.given is None else dataset.given.width
+    if flow.context == width:
+        return
+    if dataset.given is None:
+        raise InputError(
+            f"{flow.name} is conditional: pass fit(flow, x, context=c) with arrays of equal "
+            f"length, or open the data with open_data(source, given=[...])."
+        )
+    raise InputError(
+        f"{dataset.name} gives {', '.join(dataset.given.names)} as a context of {width:,} numbers, "
+        f"but {flow.name} takes {flow.context or 'none'}; build it with context={width}."
+    )
+
+
+def _beside_of(flow: Model, dataset: Dataset) -> dict[str, Any]:
+    """What lies beside the events of each split: a context, labels to be learned, or nothing."""
     if not flow.labels:
-        return {}
+        return dataset.context or {}
     if not dataset.labels:
         raise InputError(
             f"{flow.name} learns labels, but {dataset.name} has none. Labels come from a folder a "
@@ -155,9 +171,16 @@ def _beside(flow: Model, data: Any, context: Any) -> tuple[Events, Events]:
 def _checked(flow: Model, x: Any, context: Any) -> Events:
     if flow.labels:
         context = check_labels(context, name=flow.name, classes=flow.labels, rows=len(x))
-    if isinstance(x, np.memmap) and (context is None or flow.labels):  # checked when written
+    if isinstance(x, np.memmap):  # checked when written
+        if not flow.labels:
+            context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
         return Events(x, context)
-    x = check_events(x, name=flow.name, shape=flow.shape, levels=flow.levels)
+    x = check_events(
+        x, name=flow.name, shape=flow.shape, levels=flow.levels, missing=flow.takes_missing
+    )
     if not flow.labels:
         context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
-    return Events(x, context)
+    events = Events(*with_something(flow, x, context))
+    if len(x) and not len(events):
+        raise InputError(f"each of the {len(x):,} rows for {flow.name} lacks every value.")
+    return events

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..gaussians.fitted import take_base_size
 from ..model import Model
 from .checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from .order import seed_of
@@ -81,6 +82,7 @@ def saved_checkpoint(session: Session, resume: bool) -> Checkpoint | None:
             f"{session.folder} holds checkpoints of a run; give resume=True to go on from them, "
             f"or another folder."
         )
+    take_base_size(session.flow, checkpoint.part("now.flow"))
     _check_same(session, checkpoint.facts)
     checkpoint.facts["events"] += said
     return checkpoint

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import InputError, NumericalError
+from ..gaussians.fitted import agree_on_base
 from ..layers import conditioners_in
 from ..model import Model
 from .budget import Budget
@@ -113,6 +114,9 @@ class Session:
         if checkpoint is None:
             with conditioners_in(self.flow, None):
                 self.flow.initialise(*sample.all())
+            agree_on_base(self.flow, self.ranks.share)
+        # A mixture that EM has fitted may be the best that there will be.
+        self.from_mixture = getattr(getattr(self.flow, "base", None), "reads_data", False)
         self.flow.train()
         self.learner = _LEARNERS[self.flow.learner](self.flow, self.config, self.ranks)
         self.validation = Validation(self.flow, self.held_out, sample, self.ranks)
@@ -169,7 +173,7 @@ class Session:
 
     def _steps(self) -> None:
         while not self.budget.over(self.step):
-            if self.step and self.step % self.every == 0:
+            if self.step % self.every == 0 and (self.step or self.from_mixture):
                 self._validate_unless_done()
                 patience = self.config.patience
                 if patience is not None and self.result.waited >= patience:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..checks import check_context, check_events
 from ..errors import InputError
 from ..model import Model
+from .lacking import with_something
 
 __all__ = ["Stream", "is_stream"]
 
@@ -126,5 +127,12 @@ class Stream:
         if tuple(np.shape(item)) == flow.shape:
             item = torch.as_tensor(np.asarray(item))[None]
             context = None if context is None else torch.as_tensor(np.asarray(context))[None]
-        x = check_events(item, name=flow.name, shape=flow.shape, levels=flow.levels)
-        return x, check_context(context, name=flow.name, size=flow.context, rows=len(x))
+        x = check_events(
+            item,
+            name=flow.name,
+            shape=flow.shape,
+            levels=flow.levels,
+            missing=flow.takes_missing,
+        )
+        context = check_context(context, name=flow.name, size=flow.context, rows=len(x))
+        return with_something(flow, x, context)

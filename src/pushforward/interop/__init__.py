@@ -1,0 +1,1 @@
+"""Flows inside programs of other libraries, which are imported only when asked for by name."""
