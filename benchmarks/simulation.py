@@ -22,10 +22,12 @@ NPE with NSF at 10,000 simulations: two_moons .606, gaussian_linear .552, mean o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ import pushforward as pf
 from pushforward.files import write_text
 
 RESULTS = Path(__file__).with_name("results") / "simulation.json"
+TEN = 10
 PUBLISHED = {"two_moons": 0.606, "gaussian_linear": 0.552}
 
 
@@ -148,9 +151,9 @@ def simulations(task: Task, n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def observations(task: Task, n: int) -> Tensor:
-    """What is to be explained: the same whatever the seed of the simulations."""
+    """What is to be explained, the first n of ten: whatever n and the seed of the simulations."""
     generator = torch.Generator().manual_seed(1_000_000)
-    return task.simulate(task.prior(n, generator), generator)
+    return task.simulate(task.prior(TEN, generator), generator)[:n]
 
 
 # Learners: from simulations to a function that draws from the posterior of an observation -------
@@ -179,9 +182,10 @@ def peer(theta: Tensor, x: Tensor, settings: dict[str, Any], seed: int) -> tuple
     from sbi.inference import NPE
 
     torch.manual_seed(seed)
-    trainer = NPE(density_estimator="nsf", show_progress_bars=False)
-    trainer.append_simulations(theta.float(), x.float())
-    network = trainer.train()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # sbi writes its logs
+        trainer = NPE(density_estimator="nsf", show_progress_bars=False)
+        trainer.append_simulations(theta.float(), x.float())
+        network = trainer.train()
 
     @torch.no_grad()
     def draw(observed: Tensor, n: int) -> Tensor:
@@ -225,8 +229,8 @@ def search(name: str, simulated: int, seed: int, start: int) -> None:
         print(f"{likelihood:8.4f} nats  {time.monotonic() - began:5.0f} s  {settings}", flush=True)
 
 
-def measure(name: str, learner: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Learn once, then C2ST of every observation."""
+def measure(name: str, learner: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Learn once, then C2ST of one observation after the other: what is known after each."""
     task = TASKS[name]
     theta, x = simulations(task, args.simulations, args.seed)
     start = time.monotonic()
@@ -238,27 +242,27 @@ def measure(name: str, learner: str, args: argparse.Namespace) -> dict[str, Any]
         generator = torch.Generator().manual_seed(2_000_000 + index)
         reference = task.reference(observed, args.draws, generator).numpy()
         scores.append(c2st(reference, within(task, draw, observed, args.draws).numpy()))
-        print(f"{name:16} {learner:5} observation {index}: {scores[-1]:.3f}", flush=True)
-    result = {
-        "task": name,
-        "learner": learner,
-        "settings": CHOSEN[name] if learner == "ours" else "sbi's defaults",
-        "seed": args.seed,
-        "simulations": args.simulations,
-        "draws": args.draws,
-        "c2st": scores,
-        "mean": float(np.mean(scores)),
-        "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
-        "validation_nats": likelihood,
-        "training_seconds": round(seconds, 1),
-        "published": PUBLISHED[name],
-    }
-    print(
-        f"{name:16} {learner:5} C2ST {result['mean']:.3f} ± {result['sd']:.3f} (published "
-        f"{PUBLISHED[name]:.3f}), {likelihood:.3f} nats, trained in {seconds:.0f} s",
-        flush=True,
-    )
-    return result
+        mean, sd = float(np.mean(scores)), float(np.std(scores, ddof=1)) if index else 0.0
+        print(
+            f"{name:16} {learner:5} observation {index}: {scores[-1]:.3f}; so far {mean:.3f} ± "
+            f"{sd:.3f} (published {PUBLISHED[name]:.3f}), {likelihood:.3f} nats, trained in "
+            f"{seconds:.0f} s",
+            flush=True,
+        )
+        yield {
+            "task": name,
+            "learner": learner,
+            "settings": CHOSEN[name] if learner == "ours" else "sbi's defaults",
+            "seed": args.seed,
+            "simulations": args.simulations,
+            "draws": args.draws,
+            "c2st": scores,
+            "mean": mean,
+            "sd": sd,
+            "validation_nats": likelihood,
+            "training_seconds": round(seconds, 1),
+            "published": PUBLISHED[name],
+        }
 
 
 def main() -> None:
@@ -270,7 +274,7 @@ def main() -> None:
     parser.add_argument("--peer", action="store_true", help="sbi's NPE instead of ours")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--simulations", type=int, default=10_000)
-    parser.add_argument("--observations", type=int, default=10)
+    parser.add_argument("--observations", type=int, default=TEN, choices=range(1, TEN + 1))
     parser.add_argument("--draws", type=int, default=10_000)
     parser.add_argument("--quick", action="store_true", help="small: does it run?")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -285,11 +289,11 @@ def main() -> None:
         if args.search:
             search(name, args.simulations, args.seed, args.begin)
             continue
-        new = measure(name, "sbi" if args.peer else "ours", args)
-        key = ("task", "learner", "seed")
-        results = [old for old in results if any(old[k] != new[k] for k in key)] + [new]
-        if not args.quick:
-            write_text(args.out, json.dumps(results, indent=1) + "\n")
+        for new in measure(name, "sbi" if args.peer else "ours", args):
+            key = ("task", "learner", "seed")
+            results = [old for old in results if any(old[k] != new[k] for k in key)] + [new]
+            if not args.quick:  # after each observation, so that a run cut short is not in vain
+                write_text(args.out, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

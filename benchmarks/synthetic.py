@@ -8,14 +8,15 @@ and the distance to the nearest training row beside that of the second half. ``r
 of the first half themselves, SMOTE is the library's own (k = 5, within classes). The Gaussian
 mixture is scikit-learn's, full covariances, one for each class, components by BIC among 1, 2, 4, 8,
 rounded to the grid of each column. ``flow`` is ``pushforward.learn`` as it comes, of the whole
-table with the target as a column; ``flow per class`` one of each class.
+table with the target as a column; ``flow given target`` is ``learn(given=[target])``, drawn for the
+values that the target has in the first half; ``flow per class`` one flow of each class.
 
     PUSHFORWARD_DATA=FOLDER python benchmarks/synthetic.py
     python benchmarks/synthetic.py --quick          # does it run?
 
 Tables: scikit-learn's breast_cancer, wine (classes) and diabetes (a regression); with the folder
-also 2,000 rows of ADBench's pendigits. Results go to ``results/synthetic.json`` and ``.md``, beside
-those of other tables and models that are there already.
+also 2,000 rows of ADBench's pendigits. Results go to ``results/synthetic.json`` and ``.md``; with
+--tables or --models, beside those of other tables and models that are there already.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from sklearn.mixture import GaussianMixture
 
 import pushforward as pf
 from pushforward.data.detect import detect
+from pushforward.data.given import Given
 from pushforward.data.schema import Schema
 
 MEASURES = ("marginal", "association", "auc", "useful", "nearer", "close", "copies")
-OURS = {"flow": False, "flow per class": True}
+OURS = ("flow", "flow given target", "flow per class")
 
 
 def tables() -> dict[str, tuple[pd.DataFrame, str]]:
@@ -63,23 +65,39 @@ def tables() -> dict[str, tuple[pd.DataFrame, str]]:
 
 
 def flow_rows(
-    train: pd.DataFrame, target: str, seed: int, per_class: bool, settings: dict[str, Any]
+    own: str, train: pd.DataFrame, target: str, seed: int, settings: dict[str, Any]
 ) -> pd.DataFrame:
-    """Rows drawn from a flow of the whole table, or from one of each class."""
+    """Rows drawn from a flow of the whole table, of the rest given the target, or of each class."""
+    if own == "flow given target":
+        flow = pf.learn(train, given=[target], seed=seed, progress=False, **settings)
+        given, schema = Given.of(flow), Schema.of(flow)
+        assert given is not None
+        assert schema is not None
+        context = given.context(given.schema.encode(train[[target]]))
+        made = schema.decode(
+            flow.sample(len(train), context=context, seed=seed).cpu().double().numpy()
+        )
+        made[target] = train[target].to_numpy()
+        return whole(made, train)
     drawn = []
+    per_class = own == "flow per class"
     for label, part in train.groupby(target) if per_class else [(None, train)]:
         rows = (part.drop(columns=target) if per_class else part).reset_index(drop=True)
         flow = pf.learn(rows, seed=seed, progress=False, **settings)
         schema = Schema.of(flow)
         assert schema is not None
         made = schema.decode(flow.sample(len(part), seed=seed).cpu().double().numpy())
-        # Constant columns are not learned.
-        for name in rows.columns.difference(made.columns):
-            made[name] = rows[name].iloc[0]
         if per_class:
             made[target] = label
-        drawn.append(made[list(train.columns)])
+        drawn.append(whole(made, rows.assign(**{target: part[target].to_numpy()}))[train.columns])
     return pd.concat(drawn, ignore_index=True)
+
+
+def whole(made: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """With the constant columns, which are not learned, in the order of ``rows``."""
+    for name in rows.columns.difference(made.columns):
+        made[name] = rows[name].iloc[0]
+    return made[list(rows.columns)]
 
 
 def mixture_rows(train: pd.DataFrame, target: str, seed: int) -> pd.DataFrame:
@@ -135,12 +153,11 @@ def main() -> None:
             )
             made = {"Gaussian mixture": mixture_rows(train, target, seed)}
             for own in args.models:
-                per_class = OURS[own]
-                if per_class and pd.api.types.is_numeric_dtype(train[target]):
-                    continue
+                if own == "flow per class" and pd.api.types.is_numeric_dtype(train[target]):
+                    continue  # a number has no classes
                 limit = {"max_steps": 20} if args.quick else {}
                 start = time.process_time()
-                made[own] = flow_rows(train, target, seed, per_class, limit)
+                made[own] = flow_rows(own, train, target, seed, limit)
                 print(f"{name} {seed} {own}: {time.process_time() - start:.0f} s", flush=True)
             for label, rows in made.items():
                 quality = pf.synthetic_quality(train, test, rows, target=target, seed=seed)
@@ -155,7 +172,9 @@ def main() -> None:
         }
         print(table(name, figures[name]), flush=True)
     kept = args.out / "synthetic.json"
-    if kept.exists():  # tables and kinds of rows that were not run anew stay
+    if kept.exists() and (
+        args.tables or len(args.models) < len(OURS)
+    ):  # tables and kinds of rows that were not run anew stay
         before = json.loads(kept.read_text(encoding="utf-8"))["figures"]
         for name, known in before.items():
             new = figures.setdefault(name, known)

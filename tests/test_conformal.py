@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pushforward.conformal import benjamini_hochberg, p_values, threshold
+from pushforward.conformal import benjamini_hochberg, own_p_values, p_values, threshold
 from pushforward.errors import InputError
 
 
@@ -52,6 +52,19 @@ def test_above_the_threshold_is_a_small_p_value(rate: float, n: int) -> None:
     np.testing.assert_array_equal(
         scores > threshold(usual, rate), p_values(scores, usual) <= rate * (1 + 1e-12)
     )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_own_p_values_are_those_against_the_others(ties: bool) -> None:
+    scores = draws(1, 199, 5, ties=ties)[0]
+    others = [p_values(scores[i : i + 1], np.delete(scores, i))[0] for i in range(200)]
+    own = own_p_values([*scores, np.nan])
+    np.testing.assert_allclose(own[:-1], others)
+    assert np.isnan(own[-1])
+    for rate in (0.004, 0.005, 0.1, 1 / 3, 0.99):
+        flagged = scores > threshold(scores, rate, own=True)
+        np.testing.assert_array_equal(flagged, own[:-1] <= rate * (1 + 1e-12))
+        assert flagged.mean() <= rate
 
 
 def test_threshold_of_too_few_scores_flags_nothing() -> None:

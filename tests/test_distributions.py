@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import (
     AffineTransform,
+    Distribution,
     Independent,
     MultivariateNormal,
     Normal,
@@ -14,6 +15,12 @@ from torch.distributions import (
 import pushforward as pf
 from pushforward.layers import LULinear, Standardize
 from pushforward.models import GMM
+
+
+@pytest.fixture(autouse=True)
+def _validated(monkeypatch):
+    """As torch begins: zuko, when some other test imports it, turns this off for all programs."""
+    monkeypatch.setattr(Distribution, "_validate_args", True)
 
 
 @pytest.fixture
@@ -127,6 +134,52 @@ def test_divergence_by_draws_is_the_closed_form_and_descends_to_nothing(linear):
     assert abs(divergence(1_000).item()) < 0.03 < exact.item() / 10
 
 
+def _outcome(call, distribution):
+    """The shape that a call gives, or that it is refused."""
+    try:
+        found = call(distribution)
+    except (ValueError, RuntimeError, TypeError, NotImplementedError):
+        return "refused"
+    return tuple(found.shape) if isinstance(found, torch.Tensor) else found
+
+
+@pytest.mark.parametrize("batch", [(), (4,)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda d: (d.batch_shape, d.event_shape, d.has_rsample, d.has_enumerate_support),
+        lambda d: d.sample((0,)),
+        lambda d: d.sample([2, 3]),
+        lambda d: d.sample(3),
+        lambda d: d.rsample((0,)),
+        lambda d: d.log_prob(torch.zeros(3)),
+        lambda d: d.log_prob(torch.zeros(7, 1, 3)),
+        lambda d: d.log_prob(torch.zeros(5, 3)),
+        lambda d: d.log_prob(torch.zeros(4, 1)),
+        lambda d: d.log_prob(torch.tensor(1.0)),
+        lambda d: d.log_prob([0.0, 0.0, 0.0]),
+        lambda d: d.log_prob(torch.full((3,), float("nan"))),
+        lambda d: d.expand((2, 4)).batch_shape,
+        lambda d: d.expand((4,)).expand((3,)).batch_shape,
+        lambda d: d.mean,
+        lambda d: d.entropy(),
+        lambda d: d.cdf(torch.zeros(3)),
+        lambda d: d.enumerate_support(),
+    ],
+)
+def test_shapes_and_refusals_are_those_of_a_transformed_distribution(linear, batch, call):
+    flow, truth = linear
+    shift = AffineTransform(torch.zeros(3).double(), 2.0, event_dim=1)
+    theirs = TransformedDistribution(truth.expand(batch), [shift])
+    assert _outcome(call, flow.distribution().expand(batch)) == _outcome(call, theirs)
+
+
+def test_a_batch_of_none_is_a_batch(conditional):
+    none = conditional.distribution(torch.zeros(0, 2))
+    assert none.rsample((5,)).shape == (5, 0, 2)
+    assert none.log_prob(torch.zeros(5, 1, 2)).shape == (5, 0)
+
+
 def test_independent_transformed_and_expanded(linear):
     flow, truth = linear
     ours, theirs = flow.distribution().expand((4,)), truth.expand((4,))
@@ -164,6 +217,12 @@ def test_integers_have_samples_but_no_gradients():
         mine.log_prob(x + 0.5)
 
 
+def test_what_fills_in_missing_values_leaves_draws_their_gradients():
+    mine = pf.RealNVP((3,), missing=True, couplings=2, width=4, norm="none").distribution()
+    assert mine.has_rsample
+    assert mine.rsample((2,)).requires_grad
+
+
 def test_a_mixture_draws_its_component_so_it_has_no_rsample():
     assert not GMM((2,), components=3).distribution().has_rsample
     assert GMM((2,), components=3).distribution().sample((5,)).shape == (5, 2)
@@ -183,6 +242,7 @@ def test_the_support_is_real():
         (torch.zeros(3), r"wants a context of shape \(\*batch, 2\); got \(3,\)"),
         (torch.tensor([0.0, float("inf")]), "NaN or infinite"),
         ("red", "got str"),
+        ([[1.0, 2.0], [3.0]], "an array of numbers; got list"),
     ],
 )
 def test_wrong_contexts_are_one_sentence(conditional, context, said):
@@ -204,3 +264,11 @@ def test_unchecked_values_pass_as_in_torch(conditional):
     unchecked = conditional.distribution(torch.zeros(2), validate_args=False)
     assert torch.isnan(unchecked.log_prob(torch.full((2,), float("nan")))).all()
     assert Normal(0.0, 1.0, validate_args=False).log_prob(torch.tensor(float("nan"))).isnan()
+
+
+def test_what_torch_does_by_default_is_done(conditional, monkeypatch):
+    monkeypatch.setattr(Distribution, "_validate_args", False)
+    x = torch.full((2,), float("nan"))
+    assert torch.isnan(conditional.distribution(torch.zeros(2)).log_prob(x)).all()
+    with pytest.raises(ValueError, match="support"):
+        conditional.distribution(torch.zeros(2), validate_args=True).log_prob(x)

@@ -54,7 +54,7 @@ def test_png_files_hold_the_pixels(tmp_path):
     assert (np.asarray(Image.open(tmp_path / "grey.png")) == images[0, 0]).all()
 
 
-@pytest.mark.parametrize("columns", [1, 2, 3, 9])
+@pytest.mark.parametrize("columns", [1, 2, 9])
 def test_rows_of_any_width_are_drawn(columns, tmp_path):
     rows = np.random.default_rng(0).normal(size=(50, columns))
     scatter_rows(tmp_path / "plot.png", rows, rows + 1)
@@ -89,7 +89,7 @@ def test_a_contact_sheet_shows_every_image_in_order_with_its_caption():
 def test_pairs_of_any_number_of_columns(columns, tmp_path):
     rows = np.random.default_rng(0).normal(size=(60, columns))
     rows[:, 0] = 3.0  # a column of one value
-    scatter_rows(tmp_path / "pairs.png", rows, most=8, pairs=True)
+    scatter_rows(tmp_path / "pairs.png", rows, most=5, pairs=True)
     with Image.open(tmp_path / "pairs.png") as picture:
         assert 300 < picture.width < 2500
 

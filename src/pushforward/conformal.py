@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["benjamini_hochberg", "p_values", "threshold"]
+__all__ = ["benjamini_hochberg", "own_p_values", "p_values", "threshold"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -55,7 +55,32 @@ def p_values(scores: Any, calibration: Any, *, generator: np.random.Generator | 
     return result
 
 
-def threshold(calibration: Any, false_alarms: float) -> float:
+def own_p_values(scores: Any) -> Any:
+    r"""The conformal p-value of each event among the events themselves.
+
+    .. math:: p_i = \frac{\#\{j : s_j \ge s_i\}}{n}
+
+    which is ``p_values`` against the n - 1 others. It holds where the events are exchangeable and
+    the score treats them alike: a model that learned none of them, all of them, or, in folds drawn
+    at random, all but the event's own. At most a share t of all events has :math:`p \le t`, be
+    there more anomalies than that.
+
+    Args:
+        scores: ``(n,)``; NaN counts for nothing, and its p-value is NaN.
+
+    Returns:
+        ``(n,)`` float64 in (0, 1].
+
+    Source: Vovk, Gammerman and Shafer 2005, chapter 2 (transductive); Vovk 2015 (cross-conformal).
+    """
+    values = _vector(scores, "scores")
+    known = np.sort(values[~np.isnan(values)])
+    result = (len(known) - np.searchsorted(known, values, side="left")) / max(1, len(known))
+    result[np.isnan(values)] = math.nan
+    return result
+
+
+def threshold(calibration: Any, false_alarms: float, *, own: bool = False) -> float:
     r"""The score from which on an event is flagged: a score above it has :math:`p \le \alpha`.
 
     .. math:: \tau = c_{(n - k + 1)}, \qquad k = \lfloor \alpha (n + 1) \rfloor
@@ -67,6 +92,8 @@ def threshold(calibration: Any, false_alarms: float) -> float:
     Args:
         calibration: ``(n,)`` scores of held-out events.
         false_alarms: :math:`\alpha`, the share of usual events that may be flagged.
+        own: for the calibration events themselves, as by ``own_p_values``: n is then one less, of
+            each event the others.
 
     Raises:
         InputError: the rate is not between 0 and 1, or the calibration is empty or has NaN.
@@ -74,8 +101,8 @@ def threshold(calibration: Any, false_alarms: float) -> float:
     rate = _rate(false_alarms)
     usual = np.sort(_calibration(calibration))
     # A hair above: 0.01 * 100 is 1, and so it should be in floating point.
-    allowed = math.floor(rate * (len(usual) + 1) * (1 + 1e-12))
-    return math.inf if allowed == 0 else float(usual[len(usual) - allowed])
+    allowed = math.floor(rate * (len(usual) + (not own)) * (1 + 1e-12))
+    return math.inf if allowed == 0 else float(usual[len(usual) - allowed - own])
 
 
 def benjamini_hochberg(p: Any, rate: float) -> Any:

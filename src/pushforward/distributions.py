@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from .errors import InputError
 from .gaussians.mixture import GaussianMixture
-from .layers import Noisy
+from .layers import FillMissing, Noisy
 from .model import Model
 
 __all__ = ["FlowDistribution"]
@@ -31,7 +31,9 @@ class FlowDistribution(Distribution):
     Args:
         flow: a trained or untrained flow, or any model with ``log_prob`` and ``sample``.
         context: of a conditional flow, ``(*batch, K)``: one distribution for each of its rows.
-        validate_args: look at the context now and at values later; torch's default if None.
+        validate_args: look at values before they are scored; if None, torch's default, which is
+            True unless a program turns it off for all (zuko does at its import, and sbi imports
+            zuko). The context is looked at in any case.
 
     Attributes:
         event_shape: the flow's shape.
@@ -59,7 +61,9 @@ class FlowDistribution(Distribution):
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
         """The context is a vector of real numbers."""
-        return {} if self.context is None else {"context": constraints.real_vector}
+        # torch cannot look at none at all: a batch of no contexts is a distribution, too.
+        empty = self.context is None or not self.context.numel()
+        return {} if empty else {"context": constraints.real_vector}
 
     @property
     def support(self) -> constraints.Constraint:
@@ -73,9 +77,13 @@ class FlowDistribution(Distribution):
         """Whether draws carry gradients."""
         if self.flow.levels is not None or not hasattr(self.flow, "rsample"):
             return False
-        # What a Noisy layer turned into real numbers, its inverse rounds.
+        # What a Noisy layer turned into real numbers its inverse rounds: all but what fills in
+        # missing values, whose inverse leaves draws as they are.
         broken = (Noisy, GaussianMixture)
-        return not any(isinstance(module, broken) for module in self.flow.modules())
+        return not any(
+            isinstance(module, broken) and not isinstance(module, FillMissing)
+            for module in self.flow.modules()
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density, in nats, of values ``(*sample, *batch, *event)``: ``(*sample, *batch)``.
@@ -117,9 +125,17 @@ class FlowDistribution(Distribution):
         return x.reshape(shape + self.event_shape), log_prob.reshape(shape)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
-        """The same distribution, for a larger batch: contexts are repeated, not copied."""
+        """The same distribution, for a larger batch: contexts are repeated, not copied.
+
+        Raises:
+            InputError: the batch that it has does not broadcast to that shape.
+        """
         new = self._get_checked_instance(FlowDistribution, _instance)
         batch = torch.Size(batch_shape)
+        if not _expands(self.batch_shape, batch):
+            raise InputError(
+                f"a batch of shape {tuple(self.batch_shape)} cannot be expanded to {tuple(batch)}."
+            )
         new.flow = self.flow
         new.context = self.context
         if self.context is not None:
@@ -159,7 +175,7 @@ def _checked_context(flow: Model, context: Any) -> Tensor | None:
         return None
     try:
         context = context if isinstance(context, Tensor) else torch.from_numpy(np.array(context))
-    except TypeError:
+    except (TypeError, ValueError):  # texts, objects, rows of unequal length
         raise InputError(
             f"the context of {flow.name} is a tensor or an array of numbers; got "
             f"{type(context).__name__}."
@@ -173,6 +189,14 @@ def _checked_context(flow: Model, context: Any) -> Tensor | None:
     if not bool(torch.isfinite(context).all()):
         raise InputError(f"the context of {flow.name} holds NaN or infinite values.")
     return context
+
+
+def _expands(batch: torch.Size, wanted: torch.Size) -> bool:
+    """Whether a shape becomes another by more dimensions, and by repeating those of size 1."""
+    try:
+        return torch.broadcast_shapes(batch, wanted) == wanted
+    except RuntimeError:
+        return False
 
 
 def _batch_of(value: Tensor, event_shape: torch.Size) -> torch.Size:

@@ -13,10 +13,13 @@ import numpy as np
 
 from .errors import InputError
 from .files import writing
+from .ticks import mark, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from .data.schema import Column, Schema
 
 __all__ = [
     "as_pixels",
@@ -133,12 +136,14 @@ def scatter_rows(
     label: str = "samples",
     most: int = 5,
     pairs: bool = False,
+    schema: Schema | None = None,
 ) -> None:
     """Draw pairs of columns of ``rows``, over ``data`` where given, as a PNG.
 
     Of more than ``most`` columns the first ones are shown; one column is a histogram. Two columns
     are one scatter plot, unless ``pairs`` asks for their histograms too. Axes leave out the most
-    extreme thousandths, which would flatten all the rest.
+    extreme thousandths, which would flatten all the rest. With the ``schema`` of the columns,
+    categories go by their names and dates by the calendar.
     """
     from matplotlib.figure import Figure
 
@@ -147,15 +152,19 @@ def scatter_rows(
         layers.insert(0, (_some(data), "data", "0.6"))
     width = layers[0][0].shape[1]
     size = min(most, width)
-    names = [_plain(str(c)) for c in columns or range(1, width + 1)]
+    names = [plain(str(c)) for c in columns or range(1, width + 1)]
+    held = None if schema is None or len(schema) != width else schema.columns
     side = 4.8 if size <= 2 else 1.1 + 1.5 * size
     figure = Figure(figsize=(side * 4 / 3 if size == 1 else side, side), layout="constrained")
     if size == 2 and not pairs:
         _scatter(figure.add_subplot(), layers, 0, 1, 3.0)
         figure.axes[0].set(xlabel=names[0], ylabel=names[1])
         figure.axes[0].legend(frameon=False, markerscale=4, loc="upper right")
+        if held is not None:
+            mark(figure.axes[0].xaxis, held[0])
+            mark(figure.axes[0].yaxis, held[1])
     else:
-        _pairs(figure, layers, names[:size])
+        _pairs(figure, layers, names[:size], held)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         title = f"{size} of {width:,} columns" if size < width else None
         figure.legend(handles, labels, frameon=False, loc="upper right", title=title)
@@ -172,13 +181,12 @@ def _some(rows: Any, most: int = 4000) -> Array:
     return np.asarray(rows, dtype=np.float64)
 
 
-def _plain(name: str, longest: int = 24) -> str:
-    """A column's name for matplotlib, which reads what lies between dollars as mathematics."""
-    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
-    return short.replace("$", r"\$")
-
-
-def _pairs(figure: Figure, layers: list[tuple[Array, str, str]], names: list[str]) -> None:
+def _pairs(
+    figure: Figure,
+    layers: list[tuple[Array, str, str]],
+    names: list[str],
+    held: Sequence[Column] | None,
+) -> None:
     """Histograms on the diagonal, scatter plots below it."""
     size = len(names)
     grid = figure.subplots(size, size, squeeze=False)
@@ -202,6 +210,10 @@ def _pairs(figure: Figure, layers: list[tuple[Array, str, str]], names: list[str
             labelsize=6, left=first, labelleft=first, bottom=True, labelbottom=i == size - 1
         )
         axes.locator_params(nbins=4)
+        if held is not None and i == size - 1:
+            mark(axes.xaxis, held[j])
+        if held is not None and first:
+            mark(axes.yaxis, held[i])
         if i == size - 1:
             axes.set_xlabel(names[j], fontsize=8)
         if first:

@@ -5,6 +5,8 @@ from typer.testing import CliRunner
 from pushforward.cli import app
 
 SMALL = ["--max-steps", "5", "--set", "model.couplings=2", "--set", "model.width=8"]
+PLAIN = [*SMALL, "--set", "model.base=normal"]
+"""Of tables, without the search for a mixture to begin with, which takes seconds."""
 
 
 def invoke(*arguments):

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from commands import SMALL, succeeds
+from commands import PLAIN, SMALL, succeeds
 from PIL import Image
 
 
@@ -43,14 +43,14 @@ def digits_model(tmp_path_factory):
 @pytest.fixture(scope="session")
 def table_model(tmp_path_factory, table_file):
     out = tmp_path_factory.mktemp("models") / "people"
-    succeeds("train", table_file, "--out", out, "--quiet", *SMALL)
+    succeeds("train", table_file, "--out", out, "--quiet", *PLAIN)
     return out
 
 
 @pytest.fixture(scope="session")
 def moons_model(tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "moons"
-    succeeds("train", "two-moons", "--out", out, "--quiet", *SMALL)
+    succeeds("train", "two-moons", "--out", out, "--quiet", *PLAIN)
     return out
 
 

@@ -37,6 +37,17 @@ def test_a_table_alone(odd_table, here):
     assert rows[0]["flagged"] == "false"
 
 
+def test_rows_with_gaps_are_scored_by_what_they_have(odd_table, here):
+    lines = odd_table.read_text().splitlines()
+    lines[34] = f",{lines[34].split(',')[1]},"  # size and town of row 33 are lost
+    lines[50] = ",,"
+    odd_table.write_text("\n".join(lines))
+    said = succeeds("anomalies", odd_table, "--false-alarms", "0.05")
+    assert said.splitlines()[1].split()[0] == "33"
+    assert "1 row with missing values scored by the values that are there" in said
+    assert "1 event with missing values without a score" in said
+
+
 def test_a_model_and_other_data_with_columns_in_another_order(table_model, table_file, tmp_path):
     import pandas as pd
 

@@ -1,6 +1,9 @@
 """``compare``, as it is typed."""
 
 import json
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 from commands import fails, invoke, succeeds
@@ -9,9 +12,52 @@ from pushforward import InputError, evaluate, load, open_data
 from pushforward.cli.compare_runs import Contest
 from pushforward.jobs.run_folder import is_run
 
-SMALL = ["--budget", "1h", "--set", "fit.max_steps=4", "--set", "realnvp:model.width=8"]
+SMALL = ["--budget", "1h", "--set", "fit.max_steps=4"]
+SMALL += ["--set", "realnvp:model.width=8", "--set", "realnvp:model.base=normal"]
 
 
+@pytest.fixture
+def in_process(monkeypatch, undrawn):
+    """Runs of ``train`` in this process: starting another takes longer than these runs do."""
+
+    class Process:
+        def __init__(self, words, stdout, stderr):
+            assert words[:3] == [sys.executable, "-m", "pushforward"]
+            result = invoke(*words[3:])
+            stderr.write(result.stderr.encode())
+            self.returncode = result.exit_code
+
+        def wait(self, timeout=None):
+            return self.returncode
+
+    there = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr("pushforward.jobs.comparing._SECOND", 0.05)
+    monkeypatch.setattr(
+        "pushforward.cli.compare_runs.subprocess", SimpleNamespace(Popen=Process, **there)
+    )
+
+
+@pytest.mark.slow
+def test_a_run_is_a_process_of_its_own(here, table_file):
+    succeeds("compare", table_file, "--models", "realnvp", *SMALL, "-o", "c")
+    (model,) = json.loads((here / "c" / "compare.json").read_text())["models"]
+    flow, test = load(here / "c" / "realnvp"), open_data(str(table_file)).test
+    assert model["loss"] == pytest.approx(evaluate(flow, test).loss)
+
+
+def test_what_a_process_complains_of_last_is_told(here, monkeypatch, table_file):
+    program = here / "program"
+    program.write_text("#!/bin/sh\necho 'note: small' >&2\necho 'error: no room' >&2\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    line = fails_late("compare", table_file, "--models", "realnvp", "-o", "c")
+    assert line == "no model could be trained; realnvp failed: no room"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    line = fails_late("compare", table_file, "--models", "realnvp", "-o", "d")
+    assert "ended by SIGKILL" in line
+
+
+@pytest.mark.usefixtures("in_process")
 def test_models_are_trained_measured_and_shown(here, table_file):
     out = succeeds("compare", table_file, "--models", "realnvp", *SMALL, "-o", "both", "--seed", 3)
     assert "test nats" in out
@@ -39,17 +85,7 @@ def test_models_are_trained_measured_and_shown(here, table_file):
     assert after == before
 
 
-def test_a_model_that_fails_does_not_end_the_comparison(here, monkeypatch, table_file):
-    from pushforward.cli import compare_runs
-
-    def train(contest, name, tell):
-        return 2, "the disk is full"
-
-    monkeypatch.setattr(compare_runs, "_train", train)
-    line = fails_late("compare", table_file, "--models", "realnvp", "-o", "c")
-    assert line == "no model could be trained; realnvp failed: the disk is full"
-
-
+@pytest.mark.usefixtures("in_process")
 def test_a_run_that_ends_with_nothing_learned_is_told_and_the_others_are_shown(
     here, monkeypatch, table_file
 ):

@@ -44,14 +44,18 @@ def flower_model(flowers, tmp_path_factory):
     options = ["--given", "size,colour", "--out", folder, "--quiet"]
     small = ["--max-steps", 100, "--set", "model.width=16", *PLAIN]
     quick = ["--set", "fit.warmup=0", "--set", "fit.ema=0", "--lr", 0.01]
-    succeeds("train", flowers, *options, *small, *quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pushforward.cli.results.write_pages", lambda *seen: None)
+        succeeds("train", flowers, *options, *small, *quick)
     return folder
 
 
 @pytest.fixture(scope="session")
 def digit_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "digits"
-    succeeds("train", "digits", "--given", "label", "--out", folder, "--quiet", *SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pushforward.cli.results.write_pages", lambda *seen: None)
+        succeeds("train", "digits", "--given", "label", "--out", folder, "--quiet", *SMALL)
     return folder
 
 
@@ -289,6 +293,60 @@ def test_a_split_is_that_of_training(flower_model, flowers):
     for split, count in counts.items():
         x, context = read_with_context(flow, str(flowers), split=split)
         assert (len(x), context.shape) == (count, (count, 4))
+        learned = open_data(flowers, given=["size", "colour"], missing="keep")
+        assert np.array_equal(x, learned.splits()[split])
+        assert np.array_equal(context, learned.context[split])
+
+
+def test_the_split_is_the_same_whether_something_is_given(flowers):
+    whole, part = open_data(flowers, schema="auto"), open_data(flowers, given=["kind", "size"])
+    for split, values in part.splits().items():
+        assert np.array_equal(values[:, 0], whole.splits()[split][:, 0])
+
+
+def test_eval_gives_each_row_its_own_context(flower_model, flowers, here):
+    """Rows in another order score the same; rows with the context of others score worse."""
+    frame = pd.read_csv(flowers).dropna()
+    frame.sample(frac=1, random_state=0).to_csv("turned.csv", index=False)
+    frame.to_csv("whole.csv", index=False)
+    other = frame["colour"].map({"red": "blue", "blue": "red", "light green": "red"})
+    frame.assign(colour=other).to_csv("wrong.csv", index=False)
+    losses = {}
+    for name in ("whole", "turned", "wrong"):
+        options = ["--split", "all", "--no-coverage", "--json", f"{name}.json"]
+        succeeds("eval", flower_model, f"{name}.csv", *options)
+        losses[name] = json.loads((here / f"{name}.json").read_text())["loss"]
+    assert losses["turned"] == pytest.approx(losses["whole"], rel=1e-5)
+    assert losses["wrong"] > losses["whole"] + 1
+
+
+def test_eval_leaves_out_what_is_not_given(flower_model, flowers):
+    out = succeeds("eval", flower_model, flowers, "--split", "all", "--no-coverage")
+    assert "events            239" in out
+    assert "1 row with missing values has no part in this." in out
+
+
+def test_a_conditional_density_integrates_to_one():
+    """Over a grid, for contexts of every kind; a sum over the codes of the discrete column."""
+    rng = np.random.default_rng(0)
+    n = 400
+    kind = rng.choice(["u", "v", "w"], n)
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=n) + (kind == "u"), "kind": kind, "c": rng.random(n)}
+    )
+    frame["b"] = rng.choice(["yes", "no"], n)
+    options = {"max_steps": 20, "width": 8, "couplings": 2, "progress": False}
+    flow = pf.learn(frame, given=["kind", "c"], **options)
+    given = Given.of(flow)
+    x = np.linspace(-12, 12, 1201)
+    for text in ("kind=u,c=0.1", "kind=w,c=0.9"):
+        total = 0.0
+        for code in (0.0, 1.0):
+            rows = np.stack([x, np.full_like(x, code)], axis=1)
+            context = given.context(given.parse(text))[0]
+            density = flow.log_prob(rows, context=context, samples=64).exp().detach().numpy()
+            total += np.trapezoid(density, x)
+        assert total == pytest.approx(1, abs=0.03)
 
 
 def test_eval_shows_the_coverage_of_a_conditional_table(flower_model, flowers, here):

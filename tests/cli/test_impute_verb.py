@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from commands import SMALL, fails, succeeds
 from PIL import Image
+
+from pushforward.cli.filled_table import FilledTable
 
 QUICK = ["--steps", "6"]
 
@@ -81,6 +87,46 @@ def test_parquet_keeps_its_types(model, gaps, tmp_path):
     known = frame.income.notna()
     assert (found.income[known] == frame.income[known]).all()
     assert not found.isna().any(axis=None)
+
+
+def test_cells_of_every_arrow_type_keep_their_bits(tmp_path):
+    day = datetime.datetime(2024, 1, 1, 1, 2, 3, 456)
+    columns = {
+        "f32": pa.array([0.1, None, -0.0], pa.float32()),
+        "f64": pa.array([1e-300, float("nan"), 2.5], pa.float64()),
+        "whole": pa.array([2**31 - 1, None, 3], pa.int32()),
+        "large": pa.array([2**62 + 1, None, 3], pa.int64()),
+        "price": pa.array([Decimal("0.10"), None, Decimal("7.00")], pa.decimal128(10, 2)),
+        "when": pa.array([day, None, day], pa.timestamp("ns")),
+        "word": pa.array(["x", None, "y"]).dictionary_encode(),
+        "other": pa.array([[1], None, [2]]),
+    }
+    source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table(columns), source)
+    names = [name for name in columns if name != "other"]
+    cells = [2.0, 2.0, 2, 2, 0.3, day, "y"]
+    file = FilledTable(str(source), names, np.array([[False] * 7, [True] * 7, [False] * 7]))
+    assert file.left == ["other"]
+    file.write(out, [[[None, cell, None] for cell in cells]], numbered=False)
+    found, given = pq.read_table(out), pq.read_table(source)
+    assert found.schema.equals(given.schema)
+    for name in columns:
+        assert found[name].take([0, 2]).equals(given[name].take([0, 2]))
+    assert found["price"][1].as_py() == Decimal("0.30")
+    assert found.to_pylist()[1]["word"] == "y"
+
+
+def test_blanks_in_texts_stay_and_empty_columns_are_named(tmp_path):
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("a, b,note\n1,  2,  said\n,3,\n")
+    file = FilledTable(str(source), ["a", "b"], np.array([[False, False], [True, False]]))
+    assert file.left == ["note"]
+    file.write(out, [[[1, 7], [2, 3]]], numbered=False)
+    assert out.read_text() == "a, b,note\n1,  2,  said\n7,3,\n"
+    source.write_text('a,note\n1, "x, y"\n,z\n')  # a blank before a quote
+    file = FilledTable(str(source), ["a"], np.array([[False], [True]]))
+    file.write(out, [[[1, 7]]], numbered=False)
+    assert out.read_text() == 'a,note\n1,"x, y"\n7,z\n'
 
 
 def test_a_table_alone_is_learned_first(gaps, tmp_path):

@@ -31,11 +31,18 @@ def texture_model(tmp_path_factory):
     return out
 
 
+def trained(out, *arguments):
+    """A small run without its report, which takes the most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        written = lambda folder, *seen: (folder / "report.html").write_text("<p>drawn</p>")  # noqa: E731
+        patch.setattr("pushforward.cli.results.write_pages", written)
+        succeeds("train", *arguments, "--out", out, "--quiet", *SMALL)
+    return out
+
+
 @pytest.fixture(scope="module")
 def label_model(tmp_path_factory):
-    out = tmp_path_factory.mktemp("models") / "labels"
-    succeeds("train", "digits", "--given", "label", "--out", out, "--quiet", *SMALL)
-    return out
+    return trained(tmp_path_factory.mktemp("models") / "labels", "digits", "--given", "label")
 
 
 def size(path):
@@ -289,6 +296,36 @@ def test_conditional_models_are_refused_where_nothing_can_be_given(here, label_m
     assert "conditional" in fails("nearest", label_model, "digits")
 
 
+def test_conditional_models_are_given_the_same_for_all(here, label_model, digits):
+    three = ["--given", "label=3"]
+    flow, context = load(label_model), np.eye(10, dtype=np.float32)[3]
+    succeeds("temperature", label_model, "-n", 3, "--temperatures", 1, *three, "-o", "t.npy")
+    assert (np.load("t.npy")[0] == flow.sample(3, context=context, seed=0).numpy()).all()
+    succeeds("interpolate", label_model, "--between", "3,17", *three, "-o", "i.npy")
+    assert (np.load("i.npy")[0, [0, -1]] == digits[[3, 17]]).all()
+    succeeds("manifold", label_model, "--of", "0,11,22,33", *three, "--steps", 4, "-o", "m.npy")
+    assert (np.load("m.npy")[[0, 0, 1, 1], [0, 1, 0, 1]] == digits[[0, 11, 22, 33]]).all()
+    for verb in ("temperature", "interpolate", "manifold"):
+        assert "such as --given label=0" in fails(verb, label_model)
+    assert "none of the 10" in fails("temperature", label_model, "--given", "label=12")
+
+
+def test_resampled_images_of_a_conditional_model_keep_what_they_are_given(
+    here, label_model, digits
+):
+    from pushforward import resample
+
+    succeeds("resample", label_model, "--events", "4,7", "--keep", "100,25", "-o", "r.npy")
+    context = np.eye(10, dtype=np.float32)[open_data("digits", fractions=(0, 0)).labels["train"]]
+    flow, x = load(label_model), torch.as_tensor(digits[[4, 7]])
+    wanted = resample(flow, x, keep=[1, 0.25], seed=0, context=context[[4, 7]])
+    assert (np.load("r.npy") == wanted.numpy()).all()
+
+
+def test_given_to_a_model_that_is_given_nothing_is_said(here, digits_model):
+    assert "is given nothing" in fails("temperature", digits_model, "--given", "label=3")
+
+
 def test_directions_are_those_of_python(here, digits_model):
     from pushforward import direction, edit
 
@@ -318,6 +355,7 @@ def mixed_file(tmp_path_factory):
     age = rng.integers(18, 80, 120)
     table = pd.DataFrame({"age": age, "city": rng.choice(["Bonn", "Oslo", "Rome"], 120)})
     table["income"] = (1000 + 10 * age + rng.normal(size=120)).round(2)
+    table["since"] = np.datetime64("2020-01-01") + rng.integers(0, 900, 120).astype("m8[D]")
     table.loc[3, "income"] = np.nan
     path = tmp_path_factory.mktemp("table") / "mixed.csv"
     table.to_csv(path, index=False)
@@ -326,9 +364,7 @@ def mixed_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mixed_model(tmp_path_factory, mixed_file):
-    out = tmp_path_factory.mktemp("models") / "mixed"
-    succeeds("train", mixed_file, "--out", out, "--quiet", *SMALL)
-    return out
+    return trained(tmp_path_factory.mktemp("models") / "mixed", mixed_file)
 
 
 def test_tables_keep_their_types_and_rows_with_gaps_their_numbers(here, mixed_model, mixed_file):
@@ -352,3 +388,23 @@ def test_tables_keep_their_types_and_rows_with_gaps_their_numbers(here, mixed_mo
     said = fails(*common, "--events", "0", "--direction", "city=Paris")
     assert "city is never 'Paris'; it is one of" in said
     assert "compare it by = or !=" in fails(*common, "--events", "0", "--direction", "city>Bonn")
+    assert "holds dates" in fails(*common, "--events", "0", "--direction", "since>later")
+
+
+def test_directions_of_rows_are_learned_from_training_rows_alone(here, mixed_model, mixed_file):
+    from pushforward import direction, edit
+    from pushforward.cli.options import Split
+    from pushforward.cli.reading import read
+
+    flow = load(mixed_model)
+    x = read(flow, str(mixed_file), Split.train)
+    x = x[~np.isnan(x).any(axis=1)]
+    assert 60 < len(x) < 119
+    late = pd.to_datetime(pd.read_csv(mixed_file)["since"]) > "2021-03-01"
+    everything = read(flow, str(mixed_file), Split.all, "keep")
+    after = x[:, 3] > everything[~late, 3].max()
+    assert 0 < after.sum() < len(x)
+    wanted = edit(flow, everything[[0]], direction(flow, x[after], x[~after]), strengths=[1.0])
+    common = ["--events", 0, "--strengths", 1, "--direction", "since>2021-03-01", "-o", "e.npy"]
+    succeeds("edit", mixed_model, mixed_file, *common)
+    assert (np.load("e.npy") == wanted.numpy()).all()

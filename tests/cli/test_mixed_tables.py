@@ -102,6 +102,20 @@ def test_scores_by_name_and_of_rows_that_lack_values(people_model, people_file, 
     assert one["log_prob"].notna().all()
 
 
+def test_incomplete_rows_are_measured_and_have_no_latent(people_model, people_file, tmp_path):
+    """The model learned from such rows: nobody is told to drop them or to build another."""
+    model, _ = people_model
+    lacking = int(pd.read_csv(people_file).drop(columns="name").isna().any(axis=1).sum())
+    assert lacking
+    out = succeeds("eval", model, people_file, "--split", "all", "--json", tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["events"] == N, out
+    out = succeeds("encode", model, people_file, "-o", tmp_path / "z.npy")
+    assert f"{lacking} rows with missing values have no latent" in out
+    assert int(np.isnan(np.load(tmp_path / "z.npy")).any(axis=1).sum()) == lacking
+    out = invoke("verify", model, people_file).stdout
+    assert f"{lacking} rows with missing values have no part in this." in " ".join(out.split())
+
+
 def test_python_reads_what_the_command_line_learned(people_model, people_file):
     model, _ = people_model
     flow = pf.load(model)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import fails, invoke, succeeds
+from commands import PLAIN, fails, invoke, succeeds
 
 from pushforward import load
 from pushforward.training.checkpoint import alone_in
@@ -18,7 +18,7 @@ from pushforward.training.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-STEPS = ["--max-steps", "6", "--set", "model.couplings=2", "--set", "model.width=8"]
+STEPS = ["--max-steps", "6", *PLAIN[2:]]
 
 
 def settings(folder):

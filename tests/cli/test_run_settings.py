@@ -65,7 +65,7 @@ def test_seed_is_of_the_weights_and_of_the_training():
         ({"model": {"couplings": "x"}}, "model.couplings = 'x' will not do: input should be a val"),
         ({"model": {"couplings": 0}}, "model.couplings = 0 will not do: input should be greater"),
         ({"model": {"mixing": "lu2"}}, "model.mixing = 'lu2' will not do: input should be 'permu"),
-        ({"model": {"context": 2}}, "model.context makes a conditional model, which the command "),
+        ({"model": {"context": 2}}, "model.context follows from what is given: leave it out and"),
         ({"fit": {"lr": -1}}, "fit.lr = -1 will not do: input should be greater than 0"),
         ({"fit": {"max_time": "soon"}}, "fit.max_time = 'soon' will not do: give a time such as"),
         ({"data": {"size": 0}}, "data.size = 0 will not do"),

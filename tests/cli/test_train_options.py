@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from commands import SMALL, fails, succeeds
+from commands import PLAIN, fails, succeeds
 
 from pushforward.cli import app
 from pushforward.cli.config import DataConfig
@@ -85,7 +85,7 @@ def test_options_reach_their_settings(here):
         "--precision": "float32", "--max-time": "1m",
     }  # fmt: skip
     arguments = [text for pair in given.items() for text in pair]
-    succeeds("train", "two-moons", *SMALL, *arguments, "--deterministic", "-q", "--out", "run")
+    succeeds("train", "two-moons", *PLAIN, *arguments, "--deterministic", "-q", "--out", "run")
     written = yaml.safe_load(Path("run/config.yaml").read_text())
     both = written["fit"] | written["data"]
     for option, text in given.items():
@@ -97,7 +97,7 @@ def test_options_reach_their_settings(here):
 
 def test_augmentation_of_images(here):
     arguments = ["--shift", "0.5", "--augment-crop", "1", "--flip", "--crop", "random"]
-    succeeds("train", "digits", *SMALL, *arguments, "-q", "--out", "run")
+    succeeds("train", "digits", *PLAIN, *arguments, "-q", "--out", "run")
     written = yaml.safe_load(Path("run/config.yaml").read_text())
     assert (written["fit"]["shift"], written["fit"]["crop"], written["fit"]["flip"]) == (0.5, 1, 1)
     assert written["data"]["crop"] == "random"
@@ -153,7 +153,7 @@ def test_tensorboard_gets_every_metric_once(here, monkeypatch):
     module.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr("pushforward.cli.run.check_tensorboard", lambda: None)
-    succeeds("train", "two-moons", *SMALL, "-q", "--out", "run", "--tensorboard")
+    succeeds("train", "two-moons", *PLAIN, "-q", "--out", "run", "--tensorboard")
     assert {tag for tag, _ in written} > {"loss/train", "loss/validation", "run/lr"}
     more = ["--out", "run", "--resume", "--max-steps", "8"]
     succeeds("train", *more, "-q", "--tensorboard")

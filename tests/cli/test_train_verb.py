@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import SMALL, fails, invoke, succeeds
+from commands import PLAIN, fails, invoke, succeeds
 from PIL import Image
 
 from pushforward import load, open_data
@@ -32,7 +32,7 @@ def names(folder):
 
 
 def test_images_end_to_end(here, photos):
-    text = succeeds("train", photos, *SMALL, "--size", "8")
+    text = succeeds("train", photos, *PLAIN, "--size", "8")
     (folder,) = Path("runs").iterdir()
     assert names(folder) == FILES
     counts = {name: len(part) for name, part in open_data(photos, size=8).splits().items()}
@@ -60,7 +60,7 @@ def test_images_end_to_end(here, photos):
 
 
 def test_rows_end_to_end(table_file, here):
-    text = succeeds("train", table_file, *SMALL, "--columns", "age,[red]height", "--out", "here")
+    text = succeeds("train", table_file, *PLAIN, "--columns", "age,[red]height", "--out", "here")
     assert names("here") == FILES
     assert re.search(r"rows of 2 numbers: \d+ train, \d+ validation, \d+ test", text)
     assert "nats" in text
@@ -76,7 +76,7 @@ def test_the_metric_is_that_of_the_saved_model(digits_model):
 
 
 def test_quiet_prints_the_result_only(here):
-    lines = succeeds("train", "two-moons", "--quiet", *SMALL).splitlines()
+    lines = succeeds("train", "two-moons", "--quiet", *PLAIN).splitlines()
     assert lines[0].split() == ["loss", "standard", "error", "events"]
     assert lines[1].split()[0] == "test"
     assert [line.split()[0] for line in lines[3:]] == [
@@ -89,7 +89,7 @@ def test_quiet_prints_the_result_only(here):
 
 
 def test_quiet_keeps_the_notes_of_the_data(table_file, here):
-    result = invoke("train", table_file, "--quiet", *SMALL)
+    result = invoke("train", table_file, "--quiet", *PLAIN)
     assert result.exit_code == 0
     assert result.stderr == "note: Columns with one and the same value were left out: city.\n"
     assert "note" not in result.stdout
@@ -99,7 +99,7 @@ def test_a_negative_loss_is_explained_once_when_quiet(here):
     path = here / "narrow.csv"
     rows = np.random.default_rng(0).normal(scale=1e-4, size=(60, 2))
     path.write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
-    text = succeeds("train", path, "--quiet", *SMALL)
+    text = succeeds("train", path, "--quiet", *PLAIN)
     assert " ".join(text.split()).count("may exceed 1") == 1
 
 
@@ -125,7 +125,7 @@ def test_settings_reach_the_run_in_their_order(here, undrawn):
 @pytest.mark.parametrize("source", ["digits", "table"])
 def test_config_yaml_repeats_the_run_to_the_bit(source, here, table_file, undrawn):
     given = table_file if source == "table" else source
-    succeeds("train", given, *SMALL, "--out", "first", "--seed", "4", "--set", "data.split_seed=2")
+    succeeds("train", given, *PLAIN, "--out", "first", "--seed", "4", "--set", "data.split_seed=2")
     succeeds("train", "--config", "first/config.yaml", "--out", "second")
     weights = [Path(name, WEIGHTS).read_bytes() for name in ("first", "second")]
     assert weights[0] == weights[1]
@@ -153,14 +153,14 @@ def test_a_named_model_keeps_its_own_settings(here, undrawn):
 def test_the_next_free_folder_is_taken(here):
     Path("runs/two-moons").mkdir(parents=True)
     Path("runs/two-moons-2").mkdir()
-    succeeds("train", "two_moons", *SMALL, "-q")
+    succeeds("train", "two_moons", *PLAIN, "-q")
     assert names("runs/two-moons-3") == FILES
 
 
 def test_a_model_is_replaced_only_by_force(here):
-    succeeds("train", "two-moons", *SMALL, "-q", "--out", "model")
+    succeeds("train", "two-moons", *PLAIN, "-q", "--out", "model")
     before = Path("model", WEIGHTS).read_bytes()
-    arguments = ["train", "two-moons", *SMALL, "-q", "--out", "model", "--seed", "1"]
+    arguments = ["train", "two-moons", *PLAIN, "-q", "--out", "model", "--seed", "1"]
     assert fails(*arguments) == (
         "model already holds a run; give another --out, --resume to go on with it, or --force to "
         "replace it."
@@ -187,7 +187,7 @@ def text_only(folder):
 
 def test_a_saved_model_is_replaced_only_by_force(here, conditional_model):
     shutil.copytree(conditional_model, "model")
-    arguments = ["train", "two-moons", *SMALL, "-q", "--out", "model"]
+    arguments = ["train", "two-moons", *PLAIN, "-q", "--out", "model"]
     assert fails(*arguments) == (
         "model already holds a model; give another --out, or --force to replace it."
     )
@@ -228,7 +228,7 @@ def test_a_failed_run_leaves_no_folder(here, monkeypatch):
 def test_odd_names_make_plain_folders(here):
     path = here / "my data (v2).csv"
     path.write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(30)))
-    succeeds("train", path, *SMALL, "-q")
+    succeeds("train", path, *PLAIN, "-q")
     assert names("runs") == {"my-data-v2"}
 
 
@@ -253,7 +253,7 @@ def signalled(monkeypatch):
 
 def test_interrupt_keeps_the_best_so_far_and_exits_with_130(here, signalled):
     signalled(signal.SIGINT)
-    result = invoke("train", "two-moons", *SMALL, "-q")
+    result = invoke("train", "two-moons", *PLAIN, "-q")
     assert result.exit_code == 130
     assert result.stderr == (
         "interrupted; go on with\n    pushforward train --out runs/two-moons --resume\n"
@@ -266,7 +266,7 @@ def test_interrupt_keeps_the_best_so_far_and_exits_with_130(here, signalled):
 
 def test_sigterm_saves_a_checkpoint_and_no_more(here, signalled):
     signalled(signal.SIGTERM)
-    result = invoke("train", "two-moons", *SMALL, "-q", "--out", "it's here")
+    result = invoke("train", "two-moons", *PLAIN, "-q", "--out", "it's here")
     assert result.exit_code == 143
     assert result.stdout == ""
     command = result.stderr.splitlines()[1].strip()

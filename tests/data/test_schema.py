@@ -1,5 +1,6 @@
 import datetime
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -423,3 +424,33 @@ def test_categories_that_are_alike_are_neighbours():
     assert found in (wanted, wanted[::-1])
     own = frame.assign(kind=frame["kind"].astype("category"))
     assert open_data(own, schema="auto").schema["kind"].categories == tuple(sorted(wanted))
+
+
+def test_an_event_stays_in_its_split_when_the_table_grows(tmp_path, monkeypatch):
+    """Although the order of the categories, and so their codes, follow from the whole table."""
+    rng = np.random.default_rng(0)
+    n = 300
+    frame = pd.DataFrame({"c": rng.choice(list("abcdefgh"), n), "x": rng.normal(size=n)})
+    few, many = open_data(frame[:200], schema="auto"), open_data(frame, schema="auto")
+    assert few.schema["c"].categories != many.schema["c"].categories
+    for split, values in few.splits().items():
+        later = many.splits()[split][:, 1].tolist()
+        assert len(values)
+        assert set(values[:, 1].tolist()) <= set(later)
+    # From the cache, and by a schema that is known, rows are divided alike.
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    frame.to_csv(tmp_path / "many.csv", index=False)
+    known = many.schema.take(["c", "x"])
+    known = Schema((replace(known["c"], categories=tuple("hgfedcba")), known["x"]))
+    for other in (
+        open_data(tmp_path / "many.csv", schema="auto", cache=True),
+        open_data(frame, schema=known),
+    ):
+        for split, values in many.splits().items():
+            assert np.allclose(other.splits()[split][:, 1], values[:, 1])
+
+
+def test_a_header_alone_is_no_table(tmp_path):
+    (tmp_path / "bare.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match=r"^bare\.csv has zero rows\.$"):
+        open_data(tmp_path / "bare.csv", schema="auto")

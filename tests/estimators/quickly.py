@@ -14,7 +14,8 @@ QUICK = {
 
 def quick(make, **options):
     """It, to be fitted in a few steps of a narrow flow."""
-    return make(**{**QUICK, **options})
+    chains = {"steps": 6} if make is FlowImputer else {}
+    return make(**{**QUICK, **chains, **options})
 
 
 def rows(n=60, d=3, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quickly import quick, rows
+from quickly import answers, quick, rows
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -55,7 +55,7 @@ def test_draws_keep_the_spread_that_means_take_away(correlated, learned):
 def test_it_repeats_and_leaves_the_table_alone():
     given, _ = with_gaps(rows(24))
     before = given.copy()
-    one, two = (quick(FlowImputer, steps=6).fit(given).transform(given) for _ in range(2))
+    one, two = (quick(FlowImputer).fit(given).transform(given) for _ in range(2))
     assert np.array_equal(one, two)
     assert np.array_equal(given, before, equal_nan=True)
     assert np.isfinite(one).all()
@@ -64,26 +64,26 @@ def test_it_repeats_and_leaves_the_table_alone():
 def test_names_types_and_pipelines():
     given, _ = with_gaps(rows(24))
     table = pd.DataFrame(given.astype(np.float32), columns=list("abc"))
-    imputer = quick(FlowImputer, steps=6).set_output(transform="pandas").fit(table)
+    imputer = quick(FlowImputer).set_output(transform="pandas").fit(table)
     filled = imputer.transform(table)
     assert list(filled.columns) == list(imputer.get_feature_names_out()) == ["a", "b", "c"]
     assert (filled.dtypes == np.float32).all()
-    line = make_pipeline(quick(FlowImputer, steps=6), StandardScaler()).fit(table)
+    line = make_pipeline(quick(FlowImputer), StandardScaler()).fit(table)
     assert np.isfinite(line.transform(table)).all()
 
 
 def test_rows_without_any_value_and_complete_tables_are_filled_too():
     given, _ = with_gaps(rows(24))
     given[3] = np.nan
-    assert np.isfinite(quick(FlowImputer, steps=6).fit_transform(given)).all()
-    complete = quick(FlowImputer, steps=6).fit(rows(24))
+    assert np.isfinite(quick(FlowImputer).fit_transform(given)).all()
+    complete = quick(FlowImputer).fit(rows(24))
     assert np.isfinite(complete.transform(given)).all()
 
 
 def test_a_column_without_any_value_is_refused():
     table = pd.DataFrame(rows(24), columns=list("abc")).assign(b=np.nan)
     with pytest.raises(InputError, match="column b has no value in any row"):
-        quick(FlowImputer, steps=6).fit(table)
+        quick(FlowImputer).fit(table)
 
 
 def test_an_unknown_strategy_is_refused():
@@ -98,5 +98,7 @@ def test_its_flow_gives_several_draws(learned):
 
 @pytest.mark.parametrize("make", [pf.FlowDensity, pf.FlowOutlierDetector, pf.FlowTransformer])
 def test_the_others_refuse_missing_cells(make):
-    with pytest.raises(ValueError, match="NaN"):
-        quick(make).fit(with_gaps(rows())[0])
+    given, fitted = with_gaps(rows())[0], quick(make).fit(rows())
+    for ask in (quick(make).fit, lambda x: answers(fitted, x)):
+        with pytest.raises(InputError, match="by FlowImputer before it"):
+            ask(given)

@@ -11,10 +11,11 @@ import pushforward as pf
 from pushforward.data.detect import detect
 from pushforward.errors import InputError
 from pushforward.jobs.auditing.drift import drift_between
-from pushforward.jobs.auditing.groups import adjusted, interval
 from pushforward.jobs.auditing.image_traits import image_traits
+from pushforward.jobs.auditing.means import adjusted, equal_means, interval, memberships
 from pushforward.jobs.auditing.page import write_audit
 from pushforward.jobs.auditing.regions import rare_regions, unlikely_regions
+from pushforward.jobs.tables.frames import frame_of
 from pushforward.jobs.tables.mixed_table import MixedTable
 
 
@@ -63,17 +64,33 @@ def by_sex(flow, rows):
 
 def test_intervals_hold_their_mean_and_p_values_are_holms():
     rng = np.random.default_rng(0)
-    inside = 0
+    inside = np.zeros(2)
     for _ in range(400):
-        found = interval(rng.exponential(size=80), 1)
-        inside += found["low"] < 1 < found["high"]
-    assert 0.9 < inside / 400 < 0.98
-    wider = interval(np.arange(10.0), 20)
-    assert wider["high"] > interval(np.arange(10.0), 1)["high"]
+        x = rng.exponential(size=15)  # Student's own interval holds 90 %
+        found, wide = interval(x, 1), interval(x, 20)
+        inside += found["low"] < 1 < found["high"], wide["low"] < 1 < wide["high"]
+        assert wide["low"] < found["low"] < x.mean() < found["high"] < wide["high"]
+    assert 0.92 < inside[0] / 400 < 0.98
+    assert inside[1] / 400 > 0.98
     wanted = stats.t.interval(0.95, 9, np.arange(10.0).mean(), stats.sem(np.arange(10.0)))
-    assert interval(np.arange(10.0), 1)["low"] == pytest.approx(wanted[0])
+    assert interval(np.arange(10.0), 1)["low"] == pytest.approx(wanted[0])  # no skewness
     assert adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert adjusted([]) == []
+
+
+def test_p_values_of_small_groups_are_uniform_though_log_p_has_a_long_tail():
+    rng, p, welch = np.random.default_rng(1), [], []
+    drawn = memberships(60)
+    for _ in range(300):
+        x = -rng.gamma(0.7, size=60)
+        p.append(equal_means(x[:4], x[4:], drawn))
+        welch.append(stats.ttest_ind(x[:4], x[4:], equal_var=False).pvalue)
+    assert np.mean(np.array(p) <= 0.05) < 0.09 < np.mean(np.array(welch) <= 0.05)
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+    assert equal_means(rng.normal(-9, 1, 8), rng.normal(0, 1, 52), drawn) == 1 / 2000
+    many = rng.normal(size=300), rng.normal(0.2, 2.0, size=300)
+    known = stats.ttest_ind(*many, equal_var=False).pvalue
+    assert equal_means(*many, memberships(600)) == pytest.approx(known)
 
 
 def test_an_unlikely_region_is_found_in_words(rows):
@@ -308,3 +325,15 @@ def test_images_by_label_and_drift_of_brightness():
     assert drift.columns[0].name in ("brightness", "contrast", "detail")
     with pytest.raises(InputError, match="takes a model"):
         pf.audit(None, data)
+
+
+def test_files_are_read_as_in_training(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("zip;x\n00701;1,5\n00702;\n00701;tall\n00702;2,5\n")
+    frame = frame_of(path)
+    assert frame["zip"].tolist() == ["00701", "00702", "00701", "00702"]  # codes, not numbers
+    table = MixedTable({"rows": pd.DataFrame({"x": [1.5, 2.5, "tall", *range(97)]}).assign(y=1.0)})
+    assert table.notes[0].startswith("Left out: x, which holds 'tall' among its numbers")
+    path.write_text("a,b\n1,2\n1,2,3\n")
+    with pytest.raises(InputError, match=r"line 3 of a.csv \(3 cells for 2\) is no row"):
+        frame_of(path)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from scipy.stats import kstest, multivariate_normal, norm
 
@@ -13,9 +14,10 @@ from pushforward import Flow, InputError, RealNVP, impute
 from pushforward.gaussians.mixture import GaussianMixture
 from pushforward.jobs.imputation.chain import Chains
 from pushforward.jobs.imputation.space import FillingSpace
-from pushforward.jobs.imputation.summary import split_rhat
-from pushforward.layers import Coupling, Dequantize, Logit, LULinear, Scaling, Standardize
+from pushforward.jobs.imputation.summary import _nearest, split_rhat
+from pushforward.layers import Chain, Coupling, Dequantize, Logit, LULinear, Scaling, Standardize
 from pushforward.nets import MLP
+from registry import perturb
 
 WEIGHTS = np.array([0.3, 0.7])
 MEANS = np.array([[-3.0, -1.0], [3.0, 1.0]])
@@ -113,6 +115,44 @@ def test_each_step_alone_leaves_the_law_as_it_is(kind):
     assert kstest(chains.u[:, 0, 0].numpy(), law.cdf).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(("row", "at"), [([np.nan, 0.4], 0), ([-1.0, np.nan], 1)])
+def test_draws_from_a_bent_density_have_the_law_of_quadrature(row, at):
+    flow = RealNVP((2,), couplings=4, width=8).double()
+    flow.initialise(np.random.default_rng(0).normal(size=(500, 2)))
+    perturb(torch.nn.ModuleList(list(flow.chain)[1:]), 6, 0.5)
+    draws = impute(flow, [row], draws=1500, steps=60).draws[:, 0, at]
+    points = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    line = torch.tensor(row, dtype=torch.float64).repeat(len(points), 1)
+    line[:, at] = points
+    with torch.no_grad():
+        below = flow.log_prob(line).exp().cumsum(0)
+    assert abs(scipy.stats.skew(draws)) > 0.2, "not a normal"
+    law = partial(np.interp, xp=points.numpy(), fp=(below / below[-1]).numpy())
+    assert kstest(draws, law).pvalue > 1e-3
+
+
+def test_a_code_is_drawn_as_often_as_enumeration_says_beside_observed_codes():
+    specs = ({"kind": "discrete", "count": 3}, {}, {"kind": "discrete", "count": 4})
+    flow = RealNVP((3,), columns=specs, couplings=3, width=8).double()
+    rng = np.random.default_rng(0)
+    codes = rng.choice(3, size=800, p=[0.5, 0.3, 0.2])
+    flow.initialise(np.stack([codes, rng.normal(size=800), rng.integers(0, 4, 800)], 1) * 1.0)
+    perturb(torch.nn.ModuleList(list(flow.chain)[3:]), 2, 0.5)
+    found = impute(flow, [[np.nan, 0.3, 2.0]], draws=2000, steps=40)
+    # Each code is worth the mean density over its cell and that of the observed one.
+    places = torch.rand(3, 4000, 3, dtype=torch.float64) * torch.tensor([1.0, 0.0, 1.0])
+    rows = torch.tensor([[[k, 0.3, 2.0]] for k in range(3)], dtype=torch.float64) + places
+    with torch.no_grad():
+        z, log_det = Chain(list(flow.chain)[1:])(rows.flatten(0, 1))
+        density = (flow.base.log_prob(z) + log_det).exp()
+    chances = density.reshape(3, 4000).mean(1).numpy()
+    counts = np.bincount(found.draws[:, 0, 0].astype(int), minlength=3)
+    expected = 2000 * chances / chances.sum()
+    assert abs(chances / chances.sum() - [0.5, 0.3, 0.2]).max() > 0.05, "more than frequencies"
+    assert scipy.stats.chisquare(counts, expected).pvalue > 1e-3
+    assert found.acceptance["shake"] > 0.1
+
+
 def test_observed_values_are_kept_to_the_bit_and_nothing_is_left_missing():
     flow = RealNVP((3,), couplings=2, width=8)
     rows = np.random.default_rng(0).normal(size=(30, 3))
@@ -190,6 +230,16 @@ def test_bad_input_is_refused_in_a_sentence():
         impute(flow, [["a", "b"]])
     with pytest.raises(InputError, match="density of a flow"):
         impute(object(), x)
+    share = RealNVP((2,), columns=({}, {"transform": "logit", "low": 0, "high": 1}), width=8)
+    with pytest.raises(InputError, match="between 0 and 1; got 3"):
+        impute(share, [[np.nan, 3.0]])
+
+
+def test_a_mean_on_a_grid_is_the_number_that_is_written():
+    grid = np.array([0.01, 0.1, 1.0, 5.0, np.nan])
+    values = np.array([[19.994, 0.31, 2.4, 12.0, 0.123], [0.07, 0.69, -1.6, -1.0, 4.5]])
+    nearest = np.array([[19.99, 0.3, 2, 10, np.nan], [0.07, 0.7, -2, 0, np.nan]])
+    assert np.array_equal(_nearest(values, grid), nearest, equal_nan=True)
 
 
 # Convergence -----------------------------------------------------------------------------------

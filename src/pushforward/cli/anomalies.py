@@ -139,7 +139,7 @@ def _print(found: Anomalies, out: Path | None, picture: Path | None) -> None:
     flagged, known = int(found.flags.sum()), int((~_nan(found.scores)).sum())
     say()
     if math.isinf(found.threshold):
-        needed = math.ceil(1 / found.false_alarms) - 1
+        needed = math.ceil(1 / found.false_alarms)
         say(
             f"no threshold: {counted(len(found.calibration), 'event')} to calibrate by cannot tell "
             f"of {found.false_alarms:.3g} false alarms; {needed:,} could"
@@ -156,6 +156,11 @@ def _print(found: Anomalies, out: Path | None, picture: Path | None) -> None:
     lacking = len(found.scores) - known
     if lacking:
         say(f"{counted(lacking, 'event')} with missing values without a score")
+    some = int(
+        (_nan(found.events).reshape(len(found.scores), -1).any(1) & ~_nan(found.scores)).sum()
+    )
+    if some:
+        say(f"{counted(some, 'row')} with missing values scored by the values that are there")
     if out is not None:
         say(f"{counted(len(found.scores), 'line')} written to {out}")
     if picture is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -32,26 +33,28 @@ _ORDERS = (">=", "<=", ">", "<")
 class Attributes:
     """The events that a direction is learned from, and who of them has what.
 
-    Of images they are the training part, with the labels of the source; of rows all that lack
-    nothing.
+    They are the training part of the source, as the model's training divided it: of images with
+    their labels, of rows those that lack nothing.
 
     Raises:
         InputError: the source cannot be read, does not fit the model, or has no labels (images).
     """
 
-    def __init__(self, flow: Flow, source: str, x: Array) -> None:
+    def __init__(self, flow: Flow, source: str) -> None:
         from ..data import open_data
         from .chosen import complete
-        from .reading import _reading_of
+        from .options import Split
+        from .reading import read, reading_of
 
         self.flow, self.source = flow, source
-        self.x = x
+        self.x: Array
         self.labels: Array | None = None
         self.names: tuple[str, ...] | None = None
         if len(flow.shape) == 1:
+            x = read(flow, source, Split.train)
             self.x = x[complete(x)]
             return
-        dataset = open_data(source, **_reading_of(flow).arguments())
+        dataset = open_data(source, **reading_of(flow).arguments())
         if not dataset.labels or "train" not in dataset.labels:
             raise InputError(
                 f"{dataset.name} has no labels to learn a direction from. They come from a folder "
@@ -89,6 +92,9 @@ class Attributes:
         raise InputError(f"{self.source} has no label {value!r}; it has {shown}.")
 
     def _cell(self, name: str, sign: str, value: str, option: str) -> tuple[int, float]:
+        import pandas as pd
+
+        from ..data.encoding import encode_cells
         from ..data.schema import Schema
         from .reading import column_names
 
@@ -105,11 +111,17 @@ class Attributes:
                 shown = ", ".join(column.categories[:12])
                 raise InputError(f"{option}: {name} is never {value!r}; it is one of {shown}.")
             return names.index(name), float(column.categories.index(value))
-        if column is not None and column.kind == "boolean" and value.lower() in ("true", "false"):
-            return names.index(name), float(value.lower() == "true")
-        try:
-            return names.index(name), float(value)
-        except ValueError:
+        if column is None:
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+        else:
+            number = float(encode_cells(pd.Series([value], dtype=object), column)[0][0])
+        if not math.isfinite(number):
+            kind = "number" if column is None else column.kind
+            held = {"boolean": "truth values", "date": "dates"}.get(kind, "numbers")
             raise InputError(
-                f"{option}: {name} holds numbers, which cannot be compared with {value!r}."
-            ) from None
+                f"{option}: {name} holds {held}, which cannot be compared with {value!r}."
+            )
+        return names.index(name), number

@@ -1,7 +1,8 @@
-"""Which events of which data a verb is about."""
+"""Which events of which data a verb is about, and what a conditional model is given of them."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from .options import Split
 if TYPE_CHECKING:
     from ..flow import Flow
 
-__all__ = ["all_events", "complete", "pairs_of", "picked", "source_of"]
+__all__ = ["all_events", "complete", "given_to_all", "pairs_of", "picked", "source_of", "their_own"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,10 +36,47 @@ def source_of(flow: Flow, data: str | None, verb: str) -> str:
 
 
 def all_events(flow: Flow, source: str) -> Array:
-    """All events of the source, in its order: ``(N, *shape)``; what is missing is NaN."""
-    from .reading import read
+    """All events of the source, in its order: ``(N, *shape)``; what is missing is NaN.
 
-    return read(flow, source, Split.all, missing="keep")
+    What a conditional model is given need not be in it.
+    """
+    from ..jobs.learned_data import read_as_learned
+    from .reading import reading_of
+
+    return read_as_learned(flow, source, missing="keep", reading=asdict(reading_of(flow)))
+
+
+def given_to_all(flow: Flow, text: str | None) -> Array | None:
+    """The context that ``--given`` tells, for all events: ``(K,)``; None if the model takes none.
+
+    Raises:
+        InputError: a conditional model is given nothing, another something, or what it does not
+            know.
+    """
+    from ..jobs.given_data import given_of
+    from .given import asked_of
+
+    known = given_of(flow)
+    if known is not None and text is None:
+        raise InputError(
+            f"the model is given {', '.join(known.names)}: say what, such as --given "
+            f"{known.example()}."
+        )
+    asked = asked_of(flow, text, None, 1)
+    return None if asked is None else np.asarray(asked.context[0])
+
+
+def their_own(flow: Flow, source: str, places: list[int]) -> tuple[Array, Array | None]:
+    """The events at these places, and what the source says that a conditional model is given.
+
+    Raises:
+        InputError: as for ``picked``.
+    """
+    from .reading import read_beside
+
+    x, context = read_beside(flow, source, Split.all, "keep")
+    chosen = picked(x, places, source)
+    return chosen, None if context is None else picked(context, places, source)
 
 
 def complete(x: Array) -> Array:

@@ -10,6 +10,7 @@ from ..errors import InputError
 from .options import Device, Json, Model, Part, SomeData, Split
 
 if TYPE_CHECKING:
+    from ..data.found import Missing
     from ..flow import Flow
     from ..jobs.coverage import Coverage
 
@@ -52,10 +53,14 @@ def evaluate(
 
     With --samples K it also tells the loss by one draw, as papers report it.
 
+    A model that learned from rows with missing values is measured on such rows, too; of a
+    conditional model, rows that lack what is given are left out, and counted.
+
     By default on the test part: the split is the one of training, as long as DATA is the source
     that the model learned from. Without DATA, the built-in set that it learned.
     """
     from ..jobs import measure
+    from .lacking import lacking_rows, without_lacking
     from .output import paragraphs, write_json
     from .reading import default_source, open_model, read_beside, read_labelled
 
@@ -69,10 +74,16 @@ def evaluate(
     if intervals and len(flow.shape) != 1:
         raise InputError("--coverage is of the columns of a table; this is a model of images.")
     found: Coverage | None = None
+    remark = ""
     if flow.labels:
         result = measure(flow, *read_labelled(flow, source, split))
     else:
-        x, given = read_beside(flow, source, split)
+        some = flow.takes_missing
+        missing: Missing = "keep" if some or flow.context else "raise"
+        x, given = read_beside(flow, source, split, missing)
+        x, given, left = without_lacking(x, given, source, some=some)
+        if left:
+            remark = f"\n\n{lacking_rows(left, given, some=some)} no part in this."
         result = measure(flow, x, given, samples=samples)
         wanted = bool(flow.context) if intervals is None else intervals
         if wanted and len(flow.shape) == 1:
@@ -83,7 +94,7 @@ def evaluate(
     if json_file is None or not write_json(json_file, content):
         part = "all" if split is Split.all else f"the {split.value} part"
         said = "" if found is None else f"\n\n{found}"
-        paragraphs(f"{model} on {part} of {source}\n{result}{said}")
+        paragraphs(f"{model} on {part} of {source}\n{result}{remark}{said}")
 
 
 def _coverage(flow: Flow, x: Any, given: Any) -> Coverage:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,15 @@ class FilledTable:
                 f"the others first."
             )
 
+    @property
+    def left(self) -> list[str]:
+        """The columns that are not filled in though some of their cells are empty."""
+        if self.parquet:
+            known = zip(self.table.column_names, self.table.columns, strict=True)
+            return [name for name, cells in known if cells.null_count and name not in self.names]
+        empty = {j for row in self.rows for j, cell in enumerate(row) if not cell.strip()}
+        return [n for j, n in enumerate(self.called) if j in empty and n not in self.names]
+
     def write(self, out: Path, tables: Sequence[list[list[Any]]], numbered: bool) -> None:
         """Write the file once for each of the tables of cells, one beneath the other.
 
@@ -87,22 +97,30 @@ class FilledTable:
     # Text ------------------------------------------------------------------------------------
 
     def _read_text(self) -> int:
-        from ..data.dialect import first_dialect, opened_text
+        from ..data.dialect import first_dialect
         from ..data.events import default_columns
 
         self.dialect = first_dialect({"train": [self.path]})
-        with opened_text(self.path) as file:
-            reader = csv.reader(file, delimiter=self.dialect.separator, skipinitialspace=True)
-            self.rows = [cells for cells in reader if any(cell.strip() for cell in cells)]
+        plain, self.rows = self._cells(stripped=True), self._cells(stripped=False)
+        # Blanks before a cell are kept, but for those before a quote, which is no quote otherwise.
+        if [[cell.lstrip(" ") for cell in row] for row in self.rows] != plain:
+            self.rows = plain
         self.header: list[str] = []
         if self.dialect.header:
             self.header, self.rows = self.rows[0], self.rows[1:]
-            called = [name or f"Unnamed: {i}" for i, name in enumerate(self.header)]
-            called[-1] = called[-1].rstrip(" ")
+            self.called = [name or f"Unnamed: {i}" for i, name in enumerate(plain[0])]
+            self.called[-1] = self.called[-1].rstrip(" ")
         else:
-            called = list(default_columns(len(self.dialect.first)))
-        self.places = [called.index(name) for name in self.names]
+            self.called = list(default_columns(len(self.dialect.first)))
+        self.places = [self.called.index(name) for name in self.names]
         return len(self.rows)
+
+    def _cells(self, stripped: bool) -> list[list[str]]:
+        from ..data.dialect import opened_text
+
+        with opened_text(self.path) as file:
+            reader = csv.reader(file, delimiter=self.dialect.separator, skipinitialspace=stripped)
+            return [cells for cells in reader if any(cell.strip() for cell in cells)]
 
     def _text(self, tables: Sequence[list[list[Any]]], numbered: bool) -> str:
         text = io.StringIO()
@@ -156,18 +174,29 @@ class FilledTable:
     @staticmethod
     def _filled(table: Any, name: str, values: list[Any], gaps: Array) -> Any:
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         place = table.column_names.index(name)
         field = table.schema.field(place)
         kind = field.type
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        cells = table.column(place).to_pylist()
-        for row in np.flatnonzero(gaps):
-            value = values[row]
-            cells[row] = round(value) if pa.types.is_integer(plain) else value
-        filled = pa.array(cells, plain)
-        filled = filled.dictionary_encode().cast(kind) if plain != kind else filled
+        whole = pa.types.is_integer(plain)
+        fresh = [
+            (round(v) if whole else v) if gap else None for v, gap in zip(values, gaps, strict=True)
+        ]
+        # Of the cells that are there Arrow moves the bytes, whatever type they are of.
+        filled = pc.if_else(pa.array(gaps), _array(fresh, plain), table.column(place).cast(plain))
+        if plain != kind:
+            filled = filled.combine_chunks().dictionary_encode().cast(kind)
         return table.set_column(place, field, filled)
+
+
+def _array(cells: list[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_decimal(kind):
+        cells = [None if v is None else Decimal(f"{v:.{kind.scale}f}") for v in cells]
+    return pa.array(cells, kind)
 
 
 def cells_of_values(values: Array, schema: Schema | None) -> list[list[Any]]:

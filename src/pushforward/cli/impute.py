@@ -66,7 +66,13 @@ def impute(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of each Markov chain.")] = 60,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps of each Markov chain: 60 for tables, 200 for images if not given.",
+            show_default=False,
+        ),
+    ] = None,
     max_time: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +94,7 @@ def impute(
     conditional mean (integers rounded, categories the most probable); cells that are there, the
     order of rows and columns, and columns that the model does not know stay as they are.
     """
-    from .output import say
+    from .output import paragraphs, say
 
     for option, value in (("--draws", draws), ("--steps", steps)):
         if value is not None and value < 1:
@@ -105,6 +111,8 @@ def impute(
         limits: dict[str, Any] = {} if max_time is None else {"max_time": max_time}
         flow, source = learn(model_or_data, missing="observed", seed=seed, **limits), model_or_data
         say()
+        for note in flow.facts["data"].get("notes", ()):
+            paragraphs(note)
     else:
         from .reading import open_model
 
@@ -113,12 +121,12 @@ def impute(
     if len(flow.shape) == 3:
         from .filled_images import fill_images
 
-        fill_images(flow, source, mask, out, draws, best, steps, seed)
+        fill_images(flow, source, mask, out, draws, best, steps or 200, seed)
         return
     if mask is not None:
         raise InputError("--mask is of images; the missing cells of a table are its empty ones.")
     _check_out(out, [".csv", ".parquet", ".npy"], spread)
-    _fill_table(flow, source, out, draws, best, spread, steps, seed)
+    _fill_table(flow, source, out, draws, best, spread, steps or 60, seed)
 
 
 def _default_source(flow: Flow, model: str) -> str:
@@ -187,8 +195,12 @@ def _fill_table(
         _write_spread(spread, found, names)
     _print(found, names, schema)
     say()
-    for note in found.notes:
-        paragraphs(note)
+    left = [] if table is None else table.left
+    if gaps.any() or not left:
+        for note in found.notes:
+            paragraphs(note)
+    if left:
+        paragraphs(f"Empty cells of {', '.join(left)} stay empty: no column of the model.")
     empty = int(gaps.all(axis=1).sum())
     if empty:
         say(f"{counted(empty, 'row')} lacked everything and got what is usual")

@@ -11,7 +11,16 @@ import typer
 from ..errors import InputError
 from .options import Device, Model, SomeData
 
-__all__ = ["Out", "Seed", "checked_seed", "extrapolate", "interpolate", "manifold", "temperature"]
+__all__ = [
+    "Out",
+    "Seed",
+    "ToAll",
+    "checked_seed",
+    "extrapolate",
+    "interpolate",
+    "manifold",
+    "temperature",
+]
 
 Out = Annotated[
     Path | None,
@@ -26,6 +35,16 @@ Out = Annotated[
 ]
 
 Seed = Annotated[int | None, typer.Option(help="Makes the draw repeatable.", show_default=False)]
+
+ToAll = Annotated[
+    str | None,
+    typer.Option(
+        "--given",
+        metavar="A=X,B=Y",
+        help="What a conditional model is given, the same for all events.",
+        show_default=False,
+    ),
+]
 
 
 class Way(StrEnum):
@@ -53,6 +72,7 @@ def interpolate(
     path: Annotated[
         Way, typer.Option(help="Along the shell that latents lie on, or straight.")
     ] = Way.shell,
+    given: ToAll = None,
     seed: Seed = None,
     out: Out = None,
     device: Device = None,
@@ -66,16 +86,23 @@ def interpolate(
     Example: pushforward interpolate runs/digits --seed 0 --steps 24 -o way.gif
     """
     from ..jobs import latent
-    from .chosen import pairs_of
+    from .chosen import given_to_all, pairs_of
     from .output import say
     from .reading import open_model
     from .strips import Axis, strip_path, write_strips
 
-    flow = open_model(model, device, needs="encode" if between else "sample")
+    flow = open_model(model, device, conditional=True, needs="encode" if between else "sample")
     target = strip_path(flow, out, "interpolation")
+    context = given_to_all(flow, given)
     ends = pairs_of(flow, between, data) if between else (None, None)
     x = latent.interpolate(
-        flow, *ends, steps=steps, path=path.value, pairs=pairs, seed=checked_seed(seed)
+        flow,
+        *ends,
+        steps=steps,
+        path=path.value,
+        pairs=pairs,
+        seed=checked_seed(seed),
+        context=context,
     )
     count = len(x)
     rows = Axis("pair", range(count), between)
@@ -95,6 +122,7 @@ def manifold(
         ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of either angle.")] = 8,
+    given: ToAll = None,
     seed: Seed = None,
     out: Out = None,
     device: Device = None,
@@ -108,20 +136,21 @@ def manifold(
     Example: pushforward manifold runs/digits digits --of 0,11,22,33
     """
     from ..jobs import latent
-    from .chosen import all_events, picked, source_of
+    from .chosen import all_events, given_to_all, picked, source_of
     from .output import say
     from .reading import open_model
     from .strips import Axis, list_of_numbers, strip_path, write_strips
 
-    flow = open_model(model, device, needs="encode" if of else "sample")
+    flow = open_model(model, device, conditional=True, needs="encode" if of else "sample")
     latent.check_images(flow, "the manifold")
     target = strip_path(flow, out, "manifold")
+    context = given_to_all(flow, given)
     x = None
     if of is not None:
         places = list_of_numbers(of, "--of", int)
         source = source_of(flow, data, "manifold")
         x = picked(all_events(flow, source), places, source)
-    images = latent.manifold(flow, x, steps=steps, seed=checked_seed(seed))
+    images = latent.manifold(flow, x, steps=steps, seed=checked_seed(seed), context=context)
     moving = target.suffix.lower() == ".gif"
     if moving:  # one picture for each step of the first angle
         images = images.transpose(0, 1)
@@ -136,6 +165,7 @@ def temperature(
         str, typer.Option(metavar="A,B,...", help="Spreads of the noise; 1 is the density itself.")
     ] = "0.5,0.7,0.9,1",
     n: Annotated[int, typer.Option("-n", metavar="COUNT", help="Samples at each.")] = 8,
+    given: ToAll = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise, the same at all.")] = 0,
     out: Out = None,
     device: Device = None,
@@ -147,14 +177,15 @@ def temperature(
     Example: pushforward temperature runs/digits --temperatures 0.5,0.7,0.9,1
     """
     from ..jobs import latent
+    from .chosen import given_to_all
     from .output import say
     from .reading import open_model
     from .strips import Axis, list_of_numbers, strip_path, write_strips
 
-    flow = open_model(model, device, needs="sample")
+    flow = open_model(model, device, conditional=True, needs="sample")
     target = strip_path(flow, out, "temperature")
     values = list_of_numbers(temperatures, "--temperatures")
-    x = latent.temperatures(flow, values, n=n, seed=seed)
+    x = latent.temperatures(flow, values, n=n, seed=seed, context=given_to_all(flow, given))
     rows, columns = (
         Axis("temperature", values, [f"{t:g}" for t in values]),
         Axis("sample", range(n)),
@@ -180,6 +211,7 @@ def extrapolate(
     temperature: Annotated[
         float, typer.Option(help="Spread of the noise: 1 is the density itself, less is tamer.")
     ] = 1.0,
+    given: ToAll = None,
     seed: Seed = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write: .png or .npy.")
@@ -196,17 +228,23 @@ def extrapolate(
     """
     from ..jobs import latent
     from ..pictures import image_grid, write_png
+    from .chosen import given_to_all
     from .output import say
     from .reading import open_model
     from .strips import strip_path
     from .writers import npy_writer
 
-    flow = open_model(model, device, needs="sample")
+    flow = open_model(model, device, conditional=True, needs="sample")
     latent.check_images(flow, "extrapolate")
     target = strip_path(flow, out, "extrapolation", gif=False)
     count = max(1, round(36 / max(1, scale) ** 2)) if n is None else n
     x = latent.extrapolate(
-        flow, count, scale=scale, temperature=temperature, seed=checked_seed(seed)
+        flow,
+        count,
+        scale=scale,
+        temperature=temperature,
+        seed=checked_seed(seed),
+        context=given_to_all(flow, given),
     )
     values = x.cpu().numpy()
     if target.suffix.lower() == ".npy":

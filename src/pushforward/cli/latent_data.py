@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .latent import Out, Seed
-from .options import Device, Model, SomeData, Split
+from .options import Device, Model, SomeData
 
 if TYPE_CHECKING:
     from ..flow import Flow
@@ -45,18 +45,19 @@ def resample(
 ) -> None:
     """Keep the coarse latents of images and draw the others anew, a share a column.
 
-    The order is from the scale that leaves last to the one that leaves first.
+    The order is from the scale that leaves last to the one that leaves first. A conditional model
+    is given what the data say of each image.
 
     Example: pushforward resample runs/digits digits --events 0,1,2,3
     """
     from ..jobs import latent
-    from .chosen import all_events, picked, source_of
+    from .chosen import source_of, their_own
     from .latent import checked_seed
     from .output import say
     from .reading import open_model
     from .strips import Axis, list_of_numbers, strip_path, write_strips
 
-    flow = open_model(model, device, needs="encode")
+    flow = open_model(model, device, conditional=True, needs="encode")
     latent.check_images(flow, "resample")
     target = strip_path(flow, out, "resample")
     places = list_of_numbers(events, "--events", int)
@@ -64,9 +65,11 @@ def resample(
     if not all(0 < share <= 100 for share in shares):
         raise InputError(f"--keep takes per cent above 0 and up to 100; got {keep}.")
     source = source_of(flow, data, "resample")
-    x = picked(all_events(flow, source), places, source)
+    x, context = their_own(flow, source, places)
     share = [value / 100 for value in shares]
-    images = latent.resample(flow, x, keep=share, fill=fill.value, seed=checked_seed(seed))
+    images = latent.resample(
+        flow, x, keep=share, fill=fill.value, seed=checked_seed(seed), context=context
+    )
     columns = Axis("keep", share, [f"{value:g} %" for value in shares])
     write_strips(target, flow, images, Axis("event", places, [str(i) for i in places]), columns)
     say(f"{len(x):,} images at {len(share):,} shares written to {target}")
@@ -141,9 +144,8 @@ def edit(
     places = list_of_numbers(events, "--events", int)
     values = list_of_numbers(strengths, "--strengths")
     source = source_of(flow, data, "edit")
-    everything = all_events(flow, source)
-    x = picked(everything, places, source)
-    known = Attributes(flow, source, everything)
+    x = picked(all_events(flow, source), places, source)
+    known = Attributes(flow, source)
     having = known.having(direction, "--direction")
     lacking = ~having if against is None else known.having(against, "--against")
     along = latent.direction(flow, known.x[having], known.x[lacking])
@@ -159,9 +161,8 @@ def _swap(flow: Flow, source: str, events: str, given: list[str], target: Path) 
 
     from ..jobs import latent
     from ..jobs.given_data import given_of
-    from .chosen import picked
+    from .chosen import their_own
     from .output import say
-    from .reading import read_beside
     from .strips import Axis, list_of_numbers, write_strips
 
     known = given_of(flow)
@@ -172,10 +173,7 @@ def _swap(flow: Flow, source: str, events: str, given: list[str], target: Path) 
     said = given or [f"{known.names[0]}={category}" for category in categories or ()]
     others = np.concatenate([known.context(known.parse(text)) for text in said])
     places = list_of_numbers(events, "--events", int)
-    x, context = read_beside(flow, source, Split.all, "keep")
-    assert context is not None
-    chosen = picked(x, places, source), picked(context, places, source)
-    swapped = latent.swap(flow, *chosen, others)
+    swapped = latent.swap(flow, *their_own(flow, source, places), others)
     short = [text.split("=", 1)[1] if len(known.names) == 1 else text for text in said]
     columns = Axis("given", said, short)
     write_strips(target, flow, swapped, Axis("event", places, [str(i) for i in places]), columns)

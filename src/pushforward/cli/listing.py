@@ -162,8 +162,15 @@ def _draw(dataset: Dataset, path: Path) -> None:
     from ..pictures import contact_sheet, scatter_rows, write_png
 
     if dataset.kind != "images":
-        columns, label = dataset.columns, "training rows"
-        scatter_rows(path, dataset.train, columns=columns, label=label, most=8, pairs=True)
+        scatter_rows(
+            path,
+            dataset.train,
+            columns=dataset.columns,
+            label="training rows",
+            most=8,
+            pairs=True,
+            schema=dataset.schema,
+        )
         return
     count = len(dataset.train)
     index = np.linspace(0, count - 1, min(64, count)).astype(np.int64)

@@ -64,6 +64,7 @@ def draw_samples(flow: Flow, path: Path, rows: Any = None, given: Any = None) ->
     """64 images or some of each class, or 2,000 rows over the data's."""
     import numpy as np
 
+    from ..data.schema import Schema
     from ..pictures import image_grid, scatter_rows, write_png
     from .given import contexts_to_draw
     from .reading import column_names
@@ -81,7 +82,8 @@ def draw_samples(flow: Flow, path: Path, rows: Any = None, given: Any = None) ->
     label = "samples"
     if not finite.all():
         label += f" ({int(finite.sum()):,} of {len(drawn):,} are finite)"
-    scatter_rows(path, drawn[finite], rows, column_names(flow), label=label)
+    names, schema = column_names(flow), Schema.of(flow)
+    scatter_rows(path, drawn[finite], rows, names, label=label, schema=schema)
 
 
 def _rows_of(folder: Path, flow: Flow) -> tuple[Any, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..checks import usable_device
 from ..data import BUILT_IN, Dataset
-from ..jobs.learning import Prepared, build, open_to_learn
+from ..jobs.learning import open_to_learn
+from ..jobs.prepared import Prepared, build
 from .config import Plan
 
 __all__ = ["is_path", "located", "prepare"]

@@ -29,6 +29,7 @@ __all__ = [
     "read",
     "read_beside",
     "read_labelled",
+    "reading_of",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,9 +54,9 @@ def open_model(
         raise flow.refusal(needs)
     if flow.context and not conditional:
         raise InputError(
-            f"{folder} is a conditional model, which sample, score, encode and eval take, but not "
-            f"this verb. From Python: pushforward.load({str(folder)!r}), then pass context= of "
-            f"{flow.context} numbers per event."
+            f"{folder} is a conditional model, which this verb does not take; sample, score, "
+            f"encode and eval do. From Python: pushforward.load({str(folder)!r}), then pass "
+            f"context= of {flow.context} numbers per event."
         )
     return flow if device is None else flow.to(usable_device(device))
 
@@ -77,7 +78,7 @@ def default_source(flow: Flow) -> str | None:
     return str(facts["name"]) if facts.get("built_in") and "name" in facts else None
 
 
-def _reading_of(flow: Model) -> DataConfig:
+def reading_of(flow: Model) -> DataConfig:
     """How training read its data.
 
     Raises:
@@ -115,7 +116,7 @@ def read_beside(
     Raises:
         InputError: the source cannot be read or does not fit the model.
     """
-    known = dataclasses.asdict(_reading_of(flow))
+    known = dataclasses.asdict(reading_of(flow))
     part = None if split is Split.all else split.value
     try:
         return read_with_context(flow, source, split=part, missing=missing, reading=known)
@@ -131,7 +132,7 @@ def read_labelled(model: Model, source: str, split: Split) -> tuple[Array, Array
     Raises:
         InputError: the source cannot be read, does not fit the model, or has no labels.
     """
-    dataset = open_data(source, **_reading_of(model).arguments())
+    dataset = open_data(source, **reading_of(model).arguments())
     if dataset.shape != model.shape:
         raise InputError(
             f"{model.name} cannot classify {dataset.name}, whose events have shape {dataset.shape}."

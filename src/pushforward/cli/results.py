@@ -13,8 +13,8 @@ from ..data.schema import Schema
 from ..files import write_text
 from ..jobs import Classification, Evaluation, SampleDistance, measure
 from ..jobs.environment import peak_memory
-from ..jobs.learning import Prepared
 from ..jobs.measuring import held_out
+from ..jobs.prepared import Prepared
 from ..jobs.run_folder import WRITTEN, newest_step
 from ..models import load
 from ..models.registry import PRESETS

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import InputError, NumericalError
 from ..files import write_bytes
-from ..jobs.learning import Prepared
+from ..jobs.prepared import Prepared
 from ..jobs.run_folder import newest_step, resume_command
 from ..training import Run
 from ..training.ranks import Ranks, joined

@@ -164,9 +164,10 @@ def _write(
 
         write_png(out, image_grid(values, flow.levels, columns))
     elif kind == "scatter":
+        from ..data.schema import Schema
         from ..pictures import scatter_rows
 
-        scatter_rows(out, values, columns=column_names(flow))
+        scatter_rows(out, values, columns=column_names(flow), schema=Schema.of(flow))
     elif kind == "folder":
         from ..pictures import save_images
 

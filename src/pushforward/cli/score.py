@@ -50,6 +50,7 @@ def score(
     probabilities. Rows with missing values keep their place, without a score, unless the model
     learned from such rows: then it scores what is there.
     """
+    from .lacking import count_lacking, lacking_rows
     from .output import say
     from .reading import open_model, read_beside
     from .writers import check_suffix, table_writer
@@ -65,7 +66,7 @@ def score(
     if bits:
         names.remove("log_prob")
     x, given = read_beside(flow, data, split, missing="keep")
-    lacking = _count_lacking(x, given, data, some=flow.takes_missing)
+    lacking = count_lacking(x, given, data, some=flow.takes_missing)
     if out is None:
         _print_scores(flow, x, given, names)
     else:
@@ -79,56 +80,7 @@ def score(
                 append([columns[name] for name in names])
         say(f"{len(x) - lacking:,} scores written to {out}")
     if lacking:
-        what = "without any value" if flow.takes_missing else "with missing values"
-        say(f"{_lacking_rows(lacking, what)} no score")
-
-
-def _count_lacking(x: Any, given: Any, source: str, *, some: bool = False) -> int:
-    """How many rows have missing values, in themselves or in what is given beside them.
-
-    Where ``some`` values are enough, those without any.
-
-    Raises:
-        InputError: all of them.
-    """
-    parts = (_complete(part, beside, some=some) for part, beside in _batches(x, given))
-    lacking = sum(int((~part).sum()) for part in parts)
-    if lacking == len(x) and some:
-        raise InputError(f"none of the {len(x):,} rows of {source} can be scored: they are empty.")
-    if lacking == len(x):
-        raise InputError(
-            f"each of the {len(x):,} rows of {source} lacks a value; fill the missing values first."
-        )
-    return lacking
-
-
-def _complete(x: Any, given: Any, *, some: bool = False) -> Any:
-    """Which events have all (or ``some``) values and all that is given beside them, ``(N,)``."""
-    import numpy as np
-
-    known = np.ones(len(x), bool)
-    if x.dtype.kind == "f":
-        missing = np.isnan(x.reshape(len(x), -1))
-        known &= ~(missing.all(axis=1) if some else missing.any(axis=1))
-    if given is not None:
-        known &= ~np.isnan(given).any(axis=1)
-    return known
-
-
-def _batches(x: Any, given: Any) -> Iterator[tuple[Any, Any]]:
-    """Parts of an array that may be larger than memory, and what is given beside them."""
-    from ..data import release
-
-    step = max(1, (1 << 24) // max(1, x[:1].nbytes))
-    for start in range(0, len(x), step):
-        yield x[start : start + step], None if given is None else given[start : start + step]
-        release(x)
-
-
-def _lacking_rows(count: int, what: str = "with missing values") -> str:
-    from .output import counted
-
-    return f"{counted(count, 'row')} {what} {'has' if count == 1 else 'have'}"
+        say(f"{lacking_rows(lacking, given, some=flow.takes_missing)} no score")
 
 
 def _files(source: str, split: Split, count: int) -> Any:
@@ -152,13 +104,14 @@ def _scores(flow: Flow, x: Any, given: Any) -> Iterator[dict[str, Any]]:
     from ..data import release
     from ..scoring import batch_for, in_unit
     from ..scoring import score as log_prob
+    from .lacking import complete
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
         part, beside = x[start : start + size], _part(given, start, size)
-        complete = _complete(part, beside, some=flow.takes_missing)
-        beside = None if beside is None else beside[complete]
-        nats = _spread(log_prob(flow, part[complete], beside, batch_size=size), complete)
+        known = complete(part, beside, some=flow.takes_missing)
+        beside = None if beside is None else beside[known]
+        nats = _spread(log_prob(flow, part[known], beside, batch_size=size), known)
         release(x)
         yield {
             "row": np.arange(start, start + len(nats)),
@@ -171,12 +124,12 @@ def _part(given: Any, start: int, size: int) -> Any:
     return None if given is None else given[start : start + size]
 
 
-def _spread(values: Any, complete: Any) -> Any:
-    """Put the values of complete rows in their places, ``(N, ...)``, the others being masked."""
+def _spread(values: Any, known: Any) -> Any:
+    """Put the values of the known rows in their places, ``(N, ...)``, the others being masked."""
     import numpy as np
 
-    placed = np.ma.masked_all((len(complete), *values.shape[1:]), values.dtype)
-    placed[complete] = values
+    placed = np.ma.masked_all((len(known), *values.shape[1:]), values.dtype)
+    placed[known] = values
     return placed
 
 
@@ -230,8 +183,10 @@ def encode(
     Example: pushforward encode runs/digits digits -o z.npy
 
     For a folder of images a table also has the column file. Rows with missing values keep their
-    place, without a latent (NaN in .npy).
+    place, without a latent (NaN in .npy), even of a model that learned from such rows: what is
+    unknown has no place in latent space. Fill them in first, with impute.
     """
+    from .lacking import count_lacking, lacking_rows
     from .output import say
     from .reading import open_model, read_beside
     from .writers import check_suffix, npy_writer, table_writer
@@ -239,7 +194,7 @@ def encode(
     suffix = check_suffix(out, [".npy", ".parquet", ".csv"])
     flow = open_model(model, device, conditional=True, needs="encode")
     x, given = read_beside(flow, data, split, missing="keep")
-    lacking = _count_lacking(x, given, data)
+    lacking = count_lacking(x, given, data)
     size = math.prod(flow.latent_shape)
     if suffix == ".npy":
         with npy_writer(out, (len(x), *flow.latent_shape)) as write:
@@ -255,7 +210,7 @@ def encode(
                 row += len(z)
     say(f"{len(x) - lacking:,} latents of {size:,} numbers written to {out}")
     if lacking:
-        say(f"{_lacking_rows(lacking)} no latent")
+        say(f"{lacking_rows(lacking, given)} no latent")
 
 
 def _latents(flow: Flow, x: Any, given: Any) -> Iterator[Any]:
@@ -264,13 +219,14 @@ def _latents(flow: Flow, x: Any, given: Any) -> Iterator[Any]:
 
     from ..data import release
     from ..scoring import batch_for
+    from .lacking import complete
 
     size = batch_for(flow)
     for start in range(0, len(x), size):
         part, beside = x[start : start + size], _part(given, start, size)
-        complete = _complete(part, beside)
-        beside = None if beside is None else beside[complete]
+        known = complete(part, beside)
+        beside = None if beside is None else beside[known]
         with torch.no_grad():
-            z = flow.encode(part[complete], beside)
+            z = flow.encode(part[known], beside)
         release(x)
-        yield _spread(z.cpu().numpy(), complete)
+        yield _spread(z.cpu().numpy(), known)

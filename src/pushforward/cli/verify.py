@@ -36,16 +36,23 @@ def verify(
     looks at the built-in set that the model learned, or at samples of the model.
     """
     from ..jobs import verify as check
-    from .output import show, write_json
+    from .lacking import lacking_rows, without_lacking
+    from .output import paragraphs, show, write_json
     from .reading import default_source, open_model, read
 
     flow = open_model(model, device, needs="verify")
     source = data or default_source(flow)
-    x = None if source is None else read(flow, source, split)
+    x, left = None, 0
+    if source is not None:
+        # Layers are compared on whole rows: behind a gap there is nothing to come back to.
+        x = read(flow, source, split, missing="keep" if flow.takes_missing else "raise")
+        x, _, left = without_lacking(x, None, source)
     found = check(flow, x)
     content = {"model": str(model), "data": source, **found.to_dict()}
     if json_file is None or not write_json(json_file, content):
         show(found.table(all_layers=all_layers))
+        if left:
+            paragraphs(f"{lacking_rows(left, None)} no part in this.")
     if not found.ok:
         raise typer.Exit(1)
 

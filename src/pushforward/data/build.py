@@ -200,7 +200,8 @@ class _Build:
         if split != "train" or not self.shares:
             self._write(split, part)
             return
-        keys = hashes(part.values) if piece.keys is None else piece.keys
+        schema = getattr(self.stream, "schema", None)  # tables have one
+        keys = hashes(part.values, schema) if piece.keys is None else piece.keys
         numbers = places(keys, self.shares, self.seed)
         if self.decided is not None:
             at = self.journal.bytes.get("keys.bin", 0) // 8

@@ -21,7 +21,7 @@ from .stream import Stream
 
 __all__ = ["Entry", "cache_folder", "cached", "clear", "entry_of", "locked"]
 
-FORMAT = 2
+FORMAT = 3
 """Part of every fingerprint: what another format wrote is built anew."""
 
 

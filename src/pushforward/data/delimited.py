@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .columns import ColumnKind, cells_of
@@ -19,7 +19,10 @@ from .frames import INDEX
 from .table_stream import Chunk, TableStream
 from .tables import refuse_twins
 
-__all__ = ["read_csv"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["csv_frame", "read_csv"]
 
 _BLOCK = 2 << 20  # characters that are parsed at a time
 _LOOSE = "a quote without its pair"
@@ -56,6 +59,34 @@ def read_csv(
     # Text takes about as many bytes as the numbers in it; gzip makes it a quarter or less.
     estimate = sum(size_of(path) * (4 if zipped(path) else 1) for path in paths)
     return TableStream(name, parts, request, paths=paths, estimate=estimate, notes=notes)
+
+
+def csv_frame(path: Path) -> pd.DataFrame:
+    """One file as a data frame, read as ``read_csv`` reads it, with its text and codes kept.
+
+    Raises:
+        InputError: the file is empty, broken or not UTF-8, has a line that is no row, or two
+            columns of one name.
+    """
+    import pandas as pd
+
+    try:
+        file = _Csv(path, first_dialect({"train": [path]}), mixed=True)
+        chunks = list(file.chunks(None))
+    except BrokenFile as error:
+        raise InputError(str(error)) from None
+    bad = [said for chunk in chunks for said in chunk.unreadable]
+    if bad:
+        more = f", and {len(bad) - 1:,} more" if len(bad) > 1 else ""
+        raise InputError(f"{bad[0]} is no row{more}; mend the file, or leave these lines out.")
+    filled = [chunk for chunk in chunks if chunk.rows]
+    if not filled:
+        with opened_text(path) as text:
+            return pd.DataFrame(columns=pd.Index(file._header(text)[0]))
+    return pd.concat(
+        [pd.DataFrame({n: held.series for n, held in chunk.cells.items()}) for chunk in filled],
+        ignore_index=True,
+    )
 
 
 @dataclass

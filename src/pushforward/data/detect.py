@@ -116,8 +116,8 @@ def _as_wanted(sketch: Sketch, kind: str) -> Column:
     first = next(iter(sketch.texts or ()), None)
     such = f", such as {shown(first)}" if first is not None else ""
     raise InputError(
-        f"column {sketch.name!r} is to be a {kind}, but it holds {held}{such}; give it another "
-        "kind."
+        f"column {sketch.name!r} is to be {'an' if kind == 'integer' else 'a'} {kind}, but it "
+        f"holds {held}{such}; give it another kind."
     )
 
 

@@ -14,20 +14,20 @@ from ..errors import InputError
 from .arrays import from_memory, in_memory, is_frame
 from .conditioning import condition
 from .dataset import Dataset, Source
-from .detect import check_kinds
 from .digits import digits
-from .events import default_columns, expect, settle
-from .found import SPLITS, Crop, Found, Missing, Part, Request, listed, stem
+from .events import expect, settle
+from .found import SPLITS, Crop, Found, Missing, Request, listed, stem
 from .frames import from_frame
 from .given import LABEL
 from .huggingface import from_huggingface, is_huggingface, load_named
+from .opened import from_dataset
 from .paths import BUILT_IN, from_path
 from .remarks import note_columns
+from .request import request_of
 from .schema import Schema
 from .splitting import divide, join
 from .store import CACHED_ABOVE, gather, store
 from .stream import Stream
-from .tables import choose
 from .torch_sets import from_torch_set, is_torch_set
 from .toy import TOYS, toy
 
@@ -103,7 +103,7 @@ def open_data(
         return source if given is None else condition(source, given)
     if missing not in ("drop", "keep"):
         raise InputError(f"missing is one of drop, keep; got {missing!r}.")
-    request = _request(
+    request = request_of(
         columns=columns,
         size=size,
         levels=levels,
@@ -175,7 +175,7 @@ def read_for(
         InputError: the source does not fit the shape, a column or a split is lacking, a value is
             missing, or anything that `open_data` raises.
     """
-    request = _request(
+    request = request_of(
         columns=columns,
         size=size,
         levels=levels,
@@ -201,41 +201,6 @@ def read_for(
     settle(found, request)
     expect(found, request)
     return np.require(join(found).values, requirements=["C", "W"])
-
-
-def _request(
-    *,
-    columns: Sequence[str] | None,
-    size: int | None,
-    levels: int | None,
-    crop: Crop,
-    max_unreadable: int | None,
-    shape: tuple[int, ...] | None = None,
-    schema: Literal["auto"] | Schema | None = None,
-    kinds: Mapping[str, str] | None = None,
-) -> Request:
-    if isinstance(columns, str):
-        raise InputError(f"columns is a list of names; got the string {columns!r}.")
-    if size is not None and size < 1:
-        raise InputError(f"size must be 1 or more; got {size}.")
-    if crop not in ("centre", "random"):
-        raise InputError(f"crop is one of centre, random; got {crop!r}.")
-    if max_unreadable is not None and max_unreadable < 0:
-        raise InputError(f"max_unreadable must be 0 or more; got {max_unreadable}.")
-    if schema not in (None, "auto") and not isinstance(schema, Schema):
-        raise InputError(f"schema is auto, a Schema or None; got {schema!r}.")
-    said = tuple(check_kinds(kinds).items())
-    names = None if columns is None else tuple(str(column) for column in columns)
-    return Request(
-        columns=names,
-        size=size,
-        levels=levels,
-        shape=shape,
-        crop=crop,
-        max_unreadable=max_unreadable,
-        schema="auto" if said and schema is None else schema,
-        kinds=said,
-    )
 
 
 def _open(
@@ -286,7 +251,7 @@ def _open(
 def _find(source: Source, request: Request, seed: int) -> Found | Stream:
     """Let the reader of this kind of source read it."""
     if isinstance(source, Dataset):
-        return _from_dataset(source, request)
+        return from_dataset(source, request)
     if isinstance(source, str | os.PathLike):
         text = os.fspath(source)
         known = text.lower().replace("_", "-") if isinstance(source, str) else ""
@@ -309,34 +274,3 @@ def _find(source: Source, request: Request, seed: int) -> Found | Stream:
         f"cannot read data from a {type(source).__name__}; give a path, a built-in name "
         f"({listed(BUILT_IN)}), an array, a tensor, a data frame or a data set."
     )
-
-
-def _from_dataset(dataset: Dataset, request: Request) -> Found:
-    labels, columns = dataset.labels or {}, dataset.columns or ()
-    found = Found(
-        dataset.name,
-        {name: Part(values, labels.get(name)) for name, values in dataset.splits().items()},
-        levels=dataset.levels,
-        splitting="fixed",
-        laid_out=True,
-        label_names=dataset.label_names,
-        notes=list(dataset.notes),
-    )
-    mapped = isinstance(dataset.train, np.memmap)
-    found.settled = mapped and request.columns in (None, dataset.columns) and not request.levels
-    if found.settled:
-        found.columns, found.missing = dataset.columns, dataset.missing
-        found.schema = dataset.schema
-        return found
-    if columns == default_columns(len(columns)):  # images, or rows that came without names
-        return found
-    found.columns = choose(dict.fromkeys(columns, "number"), request, dataset.name).columns
-    index = [columns.index(column) for column in found.columns]
-    if dataset.schema is not None:
-        found.schema = dataset.schema.take(found.columns)
-    if dataset.missing is not None:
-        found.missing = tuple(dataset.missing[i] for i in index)
-    if found.columns != columns:
-        for part in found.parts.values():
-            part.values = part.values[:, index]
-    return found

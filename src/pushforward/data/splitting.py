@@ -7,7 +7,9 @@ from collections.abc import Collection
 import numpy as np
 
 from ..errors import InputError
+from .content import by_content, words_of
 from .found import SPLITS, Found, Part
+from .schema import Schema
 
 __all__ = [
     "DRAWN",
@@ -50,7 +52,7 @@ def divide(found: Found, seed: int, fractions: tuple[float, float]) -> dict[str,
     elif found.splitting == "permuted":
         parts |= _permuted(train, lacking(parts, fractions), seed)
     elif found.splitting == "hashed" and (shares := lacking(parts, fractions)):
-        keys = hashes(train.values) if train.keys is None else train.keys
+        keys = hashes(train.values, found.schema) if train.keys is None else train.keys
         drawn = draw(keys, shares, seed)
         for number, split in enumerate(DRAWN):
             if split in shares or split == "train":
@@ -75,7 +77,7 @@ def lacking(splits: Collection[str], fractions: tuple[float, float]) -> dict[str
     return {split: share for split, share in wanted if split not in splits and share > 0}
 
 
-def hashes(values: np.ndarray) -> np.ndarray:
+def hashes(values: np.ndarray, schema: Schema | None = None) -> np.ndarray:
     r"""Hash the content of each event to 64 bits.
 
     .. math:: h = m\Big(\sum_i m(w_i \oplus m(i))\Big)
@@ -83,7 +85,8 @@ def hashes(values: np.ndarray) -> np.ndarray:
     over the 64-bit words :math:`w_i` of an event, modulo :math:`2^{64}`, where m is the finaliser
     of splitmix64. Rows ``(N, D)`` are hashed as float64, zero of either sign alike, after their
     fractions were rounded to float32: a table of float32 has the same keys when it comes back from
-    CSV. Images are hashed by their bytes, padded to whole words with zeros.
+    CSV. Categories enter by their words, where a ``schema`` tells them. Images are hashed by their
+    bytes, padded to whole words with zeros.
 
     Returns:
         ``(N,)`` uint64.
@@ -93,10 +96,11 @@ def hashes(values: np.ndarray) -> np.ndarray:
     count = numbers if rows else -(-numbers * values.itemsize // 8)
     salts = _mix(np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
     result = np.empty(len(values), np.uint64)
+    names = words_of(schema)
     step = max(1, _BLOCK // max(count, 1))
     for start in range(0, len(values), step):
         block = values[start : start + step]
-        words = _rounded(block) if rows else _padded(block, count)
+        words = _rounded(by_content(block, names)) if rows else _padded(block, count)
         mixed = _mix(words.view(np.uint64) ^ salts)
         result[start : start + step] = _mix(mixed.sum(axis=1, dtype=np.uint64))
     return result

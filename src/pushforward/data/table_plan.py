@@ -115,6 +115,9 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
     """
     request, tallies = stream.request, _joined(surveys)
     limit = stream.unreadable.limit
+    rows = sum(survey.rows for survey in surveys.values())
+    if tallies and not rows:
+        raise InputError(f"{stream.name} has zero rows.")
     schema = None
     if request.schema is not None:
         mixed = choose_mixed(stream, tallies)
@@ -126,9 +129,6 @@ def plan_table(stream: TableStream, surveys: dict[int, Survey], notes: tuple[str
     for survey in surveys.values():
         chosen = [*choice.columns, *filter(None, [choice.label])]
         _check_columns(survey, chosen, mixed=schema is not None)
-    rows = sum(survey.rows for survey in surveys.values())
-    if not rows:
-        raise InputError(f"{stream.name} has zero rows.")
     if request.columns is None and (more := _only_in_some(surveys, tallies)):
         notes = (*notes, f"Columns that the first file lacks were left out: {listed(more)}.")
     plan = Plan(

@@ -77,9 +77,10 @@ class MixtureSearch:
         strides: Sequence[_Place] = _STRIDES,
         seed: int = 0,
     ) -> None:
+        from sklearn import config_context
         from sklearn.mixture import GaussianMixture
 
-        self.make = GaussianMixture
+        self.make, self.settings = GaussianMixture, config_context
         self.parts, self.measure, self.over, self.say = parts, measure, over, say
         self.components, self.reg, self.covariance, self.seed = components, reg, covariance, seed
         self.strides = strides
@@ -166,7 +167,8 @@ class MixtureSearch:
         done = 0
         while done < most:
             began = time.monotonic()
-            with warnings.catch_warnings():
+            # With its dispatch on, the user's own choice, scikit-learn refuses to begin by k-means.
+            with warnings.catch_warnings(), self.settings(array_api_dispatch=False):
                 # That it has not converged yet, or that there are fewer points than clusters.
                 warnings.simplefilter("ignore")
                 try:

@@ -94,8 +94,12 @@ class DequantizeColumns(Noisy):
     \text{discrete})`. In evaluation the noise of a row is the same at every call (noisy.py); in
     training, and where ``apart`` is set, rows that are alike have noises of their own.
 
-    ``inverse`` rounds down to the grid and clips to the values that are possible; in a flow of
-    float32, columns spread over more than some thousand steps may come back one step off.
+    ``inverse`` rounds down to the grid and clips to the values that are possible. To be found again
+    after many layers a value must lie clear of the edges of its cell: u is one of 256 points, and
+    of the fewer the more steps the value is away from the middle of its column (``initialise``
+    reads where that is), down to the middle of the cell alone. Next to the spread of the column
+    such cells are so narrow that their middle says as much. A flow of float32 gives values back up
+    to some hundred thousand steps away; those beyond may come back one step off.
 
     NaN is a missing cell: it stays NaN, adds nothing, and its noise is that of any other NaN. The
     sum is made and given in float64, in which 10^9 has a next whole number.
@@ -108,6 +112,7 @@ class DequantizeColumns(Noisy):
     """
 
     takes_float64 = True
+    reads_data = True
     apart = False
 
     def __init__(self, specs: Sequence[ColumnSpec]) -> None:
@@ -129,12 +134,18 @@ class DequantizeColumns(Noisy):
             self.register_buffer(name, value, persistent=False)
         place = torch.tensor(self.places, dtype=torch.int64)
         self.register_buffer("place", place, persistent=False)
+        for name in ("centre", "spread"):  # of each discrete column, in steps
+            self.register_buffer(name, torch.zeros(len(place), dtype=torch.float64))
+        self.register_buffer("fitted", torch.tensor(False))
 
     times: Tensor
     over: Tensor
     low: Tensor
     high: Tensor
     place: Tensor
+    centre: Tensor
+    spread: Tensor
+    fitted: Tensor
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Values to points of their cells."""
@@ -147,10 +158,32 @@ class DequantizeColumns(Noisy):
             # Of a few categories many rows are alike; they are to fill their cells all the same.
             order = torch.arange(len(x), device=x.device, dtype=x.dtype)
             known = torch.cat((known, order[:, None]), dim=1)
-        bits = 24 if self.dtype == torch.float64 else 8  # to be found again after many layers
-        noise = self.uniform(known, tuple(self.place.shape), bits=bits)
-        z = x.index_copy(1, self.place, (index + noise.double()) * self.times / self.over)
+        bits = 14 if self.dtype == torch.float64 else 8
+        noise = self.uniform(known, tuple(self.place.shape), bits=bits).double()
+        points = self._points(index, bits)
+        noise = (torch.floor(noise * points) + 0.5) / points
+        z = x.index_copy(1, self.place, (index + noise) * self.times / self.over)
         return z, self._log_step(v)
+
+    def _points(self, index: Tensor, bits: int) -> Tensor:
+        """How many points of each cell the noise is one of: a power of two, 2^bits at most."""
+        away = torch.maximum((index - self.centre).abs().nan_to_num(), self.spread).clamp(min=1)
+        # Numbers of size 1 keep 2^-24 or 2^-53, less what some dozen layers lose of it.
+        digits = 46 if self.dtype == torch.float64 else 17
+        return torch.exp2(torch.floor(digits - torch.log2(away)).clamp(0, bits))
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Read the middle and the spread of the columns, once; missing cells are left out."""
+        if bool(self.fitted) or len(x) == 0:
+            return
+        index = x.index_select(1, self.place).double() * self.over / self.times
+        known = ~index.isnan()
+        count = known.sum(0).clamp(min=1)
+        self.centre.copy_(torch.where(known, index, 0).sum(0) / count)
+        away = torch.where(known, index - self.centre, 0)
+        self.spread.copy_((away.square().sum(0) / count).sqrt())
+        self.fitted.fill_(True)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Points to the values whose cells they lie in."""
@@ -191,7 +224,8 @@ class DequantizeColumns(Noisy):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DequantizeColumns:
         """Go to another device; grids keep their digits."""
-        return in_float64(self, super()._apply, fn, recurse, ("times", "over", "low", "high"))
+        names = ("times", "over", "low", "high", "centre", "spread")
+        return in_float64(self, super()._apply, fn, recurse, names)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but one number for each column is an error."""

@@ -11,12 +11,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..errors import InputError
 from ..flow import Flow
 from ..models.recommend import recommend_rows
 from ..models.registry import create
 from ..scoring import score
 from ..threads import few_threads
 from ..training import fit
+from .few_rows import FEW, learn_from_few
 from .packing import packed, unpacked
 
 __all__ = ["Array", "FlowEstimator", "seed_from"]
@@ -49,12 +51,26 @@ class FlowEstimator(BaseEstimator):
         self.random_state = random_state
 
     def _table(self, X: Any, *, reset: bool, **options: Any) -> Array:
-        """``X`` as float64 or float32 ``(N, D)``, checked as scikit-learn does."""
+        """``X`` as float64 or float32 ``(N, D)``, checked as scikit-learn does.
+
+        Raises:
+            InputError: cells are missing, where the estimator takes none.
+        """
         least = 2 if reset else 1
         dtype = (np.float64, np.float32)
         if not reset:
             check_is_fitted(self)
-        return validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=least, **options)
+        try:
+            return validate_data(
+                self, X, reset=reset, dtype=dtype, ensure_min_samples=least, **options
+            )
+        except ValueError as error:
+            if "contains NaN" not in str(error):
+                raise
+            raise InputError(
+                f"X contains NaN, missing cells that {type(self).__name__} does not take; fill "
+                f"them in first, by FlowImputer before it in a pipeline, or drop their rows."
+            ) from None
 
     def _learn(self, x: Array, **asked: Any) -> None:
         """Fit ``flow_``: recommended settings for so many rows, what is asked, then the user's."""
@@ -68,8 +84,16 @@ class FlowEstimator(BaseEstimator):
         options |= {**asked, **(self.settings or {})}
         if self.max_steps is not None:
             training["max_steps"] = self.max_steps
-        flow = create(self.model, shape=(x.shape[1],), **options)
-        fit(flow, x, **{**training, **(self.training or {})})
+
+        def make() -> Flow:
+            return create(self.model, shape=(x.shape[1],), **options)
+
+        flow = make()
+        ours = self.model == "realnvp" and self.max_steps is None and not self.training
+        if ours and len(x) < FEW and flow.base.reads_data and not flow.takes_missing:
+            flow = learn_from_few(make, x, training, seed)
+        else:
+            fit(flow, x, **{**training, **(self.training or {})})
         # float64: the score of a row is then the same, to all digits that count, beside any others
         self.flow_ = flow.double().eval()
 

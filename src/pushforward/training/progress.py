@@ -62,8 +62,8 @@ class Progress:
             self.live.start()
         if self.unit == "nats":
             self._print(
-                "Loss: negative log-density in nats per event; below 0 is fine, since densities "
-                "may exceed 1.",
+                "Loss: negative log-likelihood in nats per event; below 0 is fine, since "
+                "densities may exceed 1.",
                 style="dim",
             )
         self.due = time.monotonic() + (0.0 if self.live is not None else PLAIN)

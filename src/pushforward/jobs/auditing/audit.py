@@ -111,8 +111,8 @@ class Audit:
         if self.scored:
             said.append(
                 "log p is the natural logarithm of the density (nats), the mean over the scored "
-                "rows; intervals are 95 % for all groups at once (Student's t, Bonferroni), "
-                "p-values are adjusted for the number of tests (Holm)."
+                "rows; intervals are 95 % for all groups at once (Student's t corrected for "
+                "skewness, Bonferroni), p-values are adjusted for the number of tests (Holm)."
             )
         if any(group.expected is not None for group in self.groups):
             said.append(
@@ -271,9 +271,10 @@ def _about_scores(log_prob: Array, events: Events) -> list[str]:
     if infinite:
         notes.append(f"{infinite:,} rows of log p -inf are left out of the means.")
     if lacking.any():
+        unknown = " or unknown categories" if events.unknown else ""
         notes.append(
-            f"{int(lacking.sum()):,} rows with missing cells are counted, but left out of the mean "
-            f"log p: the density of fewer numbers is another quantity."
+            f"{int(lacking.sum()):,} rows with missing cells{unknown} are counted, but left out of "
+            f"the mean log p: the density of fewer numbers is another quantity."
         )
     if events.unknown:
         notes.append(

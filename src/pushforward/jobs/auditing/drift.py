@@ -10,7 +10,8 @@ import numpy as np
 from ..tables.marginals import distance_of
 from ..tables.mixed_table import MixedTable
 from ..tables.two_sample import separate
-from .groups import adjusted, percent
+from .groups import percent
+from .means import adjusted
 
 __all__ = ["ColumnDrift", "Drift", "drift_between"]
 

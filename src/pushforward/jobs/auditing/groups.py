@@ -12,8 +12,9 @@ import numpy as np
 
 from ...errors import InputError
 from ..tables.mixed_table import MixedTable
+from .means import adjusted, equal_means, interval, memberships
 
-__all__ = ["Group", "adjusted", "groups_of", "interval", "partition"]
+__all__ = ["Group", "chosen_columns", "groups_of", "partition", "percent"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -40,9 +41,11 @@ class Group:
             None without reference rows.
         scored: rows behind the next figures: those with a log_prob that no model learned from.
         log_prob: their mean, nats; None below two rows.
-        low, high: its 95 % interval, all groups of the audit together (Student's t, Bonferroni).
+        low, high: its 95 % interval, all groups of the audit together (Student's t corrected for
+            skewness, Bonferroni).
         median: of the log_prob.
-        p_value: that the group's mean is that of the other rows (Welch), adjusted (Holm).
+        p_value: that the group's mean is that of the other rows (Welch; of few rows by
+            permutation), adjusted (Holm).
         rest: the mean of the other rows.
     """
 
@@ -164,6 +167,7 @@ def groups_of(
     masks = [part["of"](values) for part in parts]
     sizes = [int((mask & scored).sum()) for mask in masks]
     several = max(1, sum(size > 1 for size in sizes))
+    drawn = memberships(int(scored.sum()))
     groups: list[dict[str, Any]] = []
     for part, mask, size in zip(parts, masks, sizes, strict=True):
         rows = int(mask.sum())
@@ -181,7 +185,7 @@ def groups_of(
             known["median"] = float(np.median(mine))
         if size > 1 and len(rest) > 1 and (mine.std() > 0 or rest.std() > 0):
             known["rest"] = float(rest.mean())
-            known["p_value"] = float(stats.ttest_ind(mine, rest, equal_var=False).pvalue)
+            known["p_value"] = equal_means(mine, rest, drawn)
         groups.append(known)
     for name in ("p_value", "fewer"):
         found = [group for group in groups if group.get(name) is not None]
@@ -190,35 +194,11 @@ def groups_of(
     return [Group(**group) for group in groups]
 
 
-def interval(values: Array, several: int) -> dict[str, float]:
-    """The mean of log_probs and its interval, which holds for ``several`` means at once."""
-    from scipy import stats
-
-    n = len(values)
-    margin = stats.t.ppf(1 - _ALPHA / (2 * several), n - 1) * values.std(ddof=1) / math.sqrt(n)
-    mean = float(values.mean())
-    return {"log_prob": mean, "low": mean - float(margin), "high": mean + float(margin)}
-
-
 def _expected(even: Any, values: Array) -> float | None:
     """The balanced share; of a combination the product of its parts' shares."""
     if even is None or isinstance(even, float):
         return even
     return float(np.prod([part["of"](values).mean() for part in even]))
-
-
-def adjusted(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests by Holm's way: below 0.05, all those found hold at 95 %.
-
-    Source: Holm 1979.
-    """
-    count = len(p_values)
-    order = np.argsort(p_values)
-    result, largest = [0.0] * count, 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
-        result[index] = largest
-    return result
 
 
 def chosen_columns(table: MixedTable, by: Sequence[str] | None) -> list[int]:

@@ -137,10 +137,11 @@ def _filled(
 
 
 def _mean(part: Group | Region) -> str:
-    """The mean and half its interval."""
-    if part.log_prob is None or part.high is None:
+    """The mean and the longer side of its interval."""
+    if part.log_prob is None or part.high is None or part.low is None:
         return "-"
-    return f"{part.log_prob:,.2f} ± {part.high - part.log_prob:,.2f}"
+    side = max(part.high - part.log_prob, part.log_prob - part.low)
+    return f"{part.log_prob:,.2f} ± {side:,.2f}"
 
 
 def _p(value: float | None) -> str:

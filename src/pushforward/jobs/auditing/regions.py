@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..tables.mixed_table import MixedTable, one_hot
-from .groups import interval, percent
+from .groups import percent
+from .means import interval
 
 __all__ = ["Region", "rare_regions", "unlikely_regions"]
 
@@ -91,7 +92,7 @@ def rare_regions(table: MixedTable, values: Array, reference: Array, seed: int) 
     from scipy import stats
     from sklearn.tree import DecisionTreeClassifier
 
-    from .groups import adjusted
+    from .means import adjusted
 
     n = min(len(values), len(reference))
     if n < _FEWEST:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...conformal import p_values, threshold
+from ...conformal import own_p_values, p_values, threshold
 from ...errors import InputError
 from ...flow import Flow
 from ...models.loading import load
 from ..learned_data import learned_columns
 from .events import events_for, own_held_out
+from .incomplete import incomplete_scores, knows_marginals
 from .reasons import Reasons, heat_maps, row_reasons
 from .record import Anomalies, Reason
 from .scores import against, events_score, score_name
@@ -56,7 +57,7 @@ def anomalies(
         data: any source; for a flow that knows columns they are found by name.
         held_out: usual events that the model did not learn from, any source. If not given: the
             validation and test parts where ``data`` is the source of training; else the data
-            themselves, against which p-values are on the safe side.
+            themselves, of which then at most the share ``false_alarms`` is flagged.
         false_alarms: the share of usual events that may be flagged.
         score: ``likelihood``, ``typicality``, ``complexity``, ``either`` (of typicality and
             complexity), or ``auto``: likelihood for rows, either for images.
@@ -79,6 +80,7 @@ def anomalies(
     if not 0 < false_alarms < 1:
         raise InputError(f"false_alarms is a share such as 0.01; got {false_alarms}.")
     usual, said = held_out, "the events held out that were given"
+    crossed: tuple[tuple[Flow, Array], ...] = ()
     if model is None:
         if context is not None:
             raise InputError("a density of the data themselves takes no context; give a model.")
@@ -86,6 +88,7 @@ def anomalies(
         flow, x = learned.flow, learned.events
         if usual is None:
             usual, said = learned.held_out, "a part of the data that was not learned"
+            crossed = learned.crossed
     else:
         flow = model if isinstance(model, Flow) else _load(model)
         x = events_for(flow, data)
@@ -93,13 +96,14 @@ def anomalies(
             usual, said = own_held_out(flow, data), "validation and test of the training data"
     name = score_name(flow, score)
     parts = events_score(flow, x, name, context, samples=samples)
-    if np.isnan(parts).all():
-        raise InputError(
-            f"each of the {len(x):,} events lacks a value; fill the missing values first."
-        )
+    for other, fold in crossed:  # each row by a density that did not learn it
+        parts[fold] = events_score(other, x[fold], name)
+    own = usual is None
     reference, usual_parts = x, parts
     if usual is None:
         said = "the data themselves, which may hold anomalies"
+        if crossed:
+            said = "the data themselves, each by a density that did not learn it"
     else:
         given = None
         if context is not None and isinstance(usual, tuple):
@@ -107,12 +111,28 @@ def anomalies(
         reference = events_for(flow, usual)
         usual_parts = events_score(flow, reference, name, given, samples=samples)
     known = ~np.isnan(usual_parts).any(axis=1)
+    if own and not known.any():
+        raise InputError(
+            f"each of the {len(x):,} events lacks a value; fill the missing values first."
+        )
     if not known.any():
         raise InputError("each of the held-out events lacks a value; give complete ones.")
-    reference = reference[known]
-    scores, usual_scores = against(name, parts, usual_parts[known])
-    p, limit = p_values(scores, usual_scores), threshold(usual_scores, false_alarms)
-    flags = scores > limit  # NaN is above nothing
+    reference, usual_parts = reference[known], usual_parts[known]
+    lacking = np.isnan(parts).any(axis=1)
+    if lacking.any() and knows_marginals(flow):
+        others = [(f, x[fold]) for f, fold in crossed] or [(flow, reference)]
+        parts[lacking, 0] = incomplete_scores(flow, x[lacking], others, seed=seed)
+    if np.isnan(parts).all():
+        raise InputError(
+            f"each of the {len(x):,} events lacks a value; fill the missing values first."
+        )
+    scores, usual_scores = against(name, parts, usual_parts)
+    p = p_values(scores, usual_scores)
+    own = own and len(usual_scores) == known.sum()  # no half of them gives a reference
+    if own:
+        p[known] = own_p_values(scores[known])
+    limit = threshold(usual_scores, false_alarms, own=own)
+    flags = p <= false_alarms * (1 + 1e-12)  # NaN is not
     # Among equal p-values the larger score comes first; NaN last.
     order = np.argsort(np.where(np.isnan(scores), math.inf, -scores), kind="stable")
     explained = _to_explain(explain, order, flags, scores)

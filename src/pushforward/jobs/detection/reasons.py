@@ -12,6 +12,7 @@ import torch
 from ...flow import Flow
 from ...layers.columns import ColumnSpec
 from ...scoring import score
+from .incomplete import observed_log_prob
 
 __all__ = ["Reasons", "heat_maps", "row_reasons"]
 
@@ -100,6 +101,8 @@ def row_reasons(
 
 
 def _log_prob(flow: Flow, rows: Array, context: Any, samples: int) -> Array:
+    if not flow.takes_missing and np.isnan(rows).any():
+        return observed_log_prob(flow, rows)  # all rows of a comparison lack the same
     return score(flow, rows, context, samples=samples)
 
 

@@ -41,11 +41,11 @@ def summarise(space: FillingSpace, chains: Chains, states: list[Tensor], draws: 
     mean = pooled.mean(0)
     spread = pooled.std(0)
     if grid is not None:
-        step = np.where(np.isnan(grid), 1.0, grid)
-        mean = np.where(np.isnan(grid), mean, np.round(mean / step) * step)
+        mean = np.where(np.isnan(grid), mean, _nearest(mean, grid))
     for column in codes:
         mean[:, column] = _most_frequent(pooled[:, :, column])
-    low, high = np.quantile(pooled, (0.05, 0.95), axis=0)
+    # Between NumPy's own quantiles of n draws lies less than 90 % of their law, 81 % if n is 20.
+    low, high = np.quantile(pooled, (0.05, 0.95), axis=0, method="weibull")
     missing = chains.missing.cpu().reshape(mean.shape)
     u = torch.stack([state.cpu() for state in states], dim=1)
     rhat = split_rhat(u.double()).reshape(mean.shape)
@@ -69,6 +69,16 @@ def _grids(space: FillingSpace, shape: tuple[int, ...]) -> tuple[Array | None, l
         return None, []
     steps = [spec.grid if spec.on_grid else np.nan for spec in specs]
     return np.array(steps), [i for i, spec in enumerate(specs) if spec.count is not None]
+
+
+def _nearest(values: Array, grid: Array) -> Array:
+    """The nearest multiple of each column's step."""
+    per = np.round(1 / grid)
+    # 1999 * 0.01 is not 19.99, but 1999 / 100 is.
+    shares = (grid < 1) & np.isclose(grid * per, 1)
+    times, over = np.where(shares, 1.0, grid), np.where(shares, per, 1.0)
+    result: Array = np.round(values * over / times) * times / over
+    return result
 
 
 def _most_frequent(values: Array) -> Array:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...data import Dataset, open_data
 from ...data.arrays import is_frame
-from ...data.dialect import first_dialect
-from ...data.found import BrokenFile
+from ...data.delimited import csv_frame
+from ...data.frames import INDEX
 from ...data.schema import as_pandas, is_polars
 from ...errors import InputError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["frame_of", "source_name"]
 
 _TEXT = (".csv", ".tsv", ".txt")
-_ABSENT = ["", "na", "nan", "null", "?", "NA", "NaN", "Na", "NULL", "Null"]
 
 
 def source_name(source: Any) -> str:
@@ -52,35 +51,11 @@ def frame_of(source: Any) -> pd.DataFrame:
         path = Path(source)
         if path.is_file():
             if any(suffix.lower() in _TEXT for suffix in path.suffixes):
-                return _csv(path)
+                frame = csv_frame(path)
+                return frame.drop(columns=[name for name in frame.columns if name == INDEX])
             if path.suffix.lower() in (".parquet", ".pq"):
                 return _parquet(path)
     return _opened(open_data(source))
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        dialect = first_dialect({"train": [path]})
-    except BrokenFile as error:
-        raise InputError(str(error)) from None
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=dialect.separator,
-            decimal=dialect.decimal,
-            header=0 if dialect.header else None,
-            skipinitialspace=True,
-            keep_default_na=False,
-            na_values=_ABSENT,
-            low_memory=False,
-        )
-    except (ValueError, OSError) as error:  # a ParserError and a UnicodeDecodeError are ValueErrors
-        raise InputError(f"{path} cannot be read as a table: {error}") from None
-    if not dialect.header:
-        frame.columns = pd.Index([f"x{i}" for i in range(frame.shape[1])])
-    return frame.drop(columns=[name for name in frame.columns if name == "Unnamed: 0"])
 
 
 def _parquet(path: Path) -> pd.DataFrame:

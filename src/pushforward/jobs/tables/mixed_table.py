@@ -83,9 +83,15 @@ class MixedTable:
             columns.append(_column(name, cells, known[name]))
         self.columns = tuple(columns)
         self.notes: tuple[str, ...] = ()
+        stray = {name: word for name in unused if (word := _stray(first[name])) is not None}
+        self.notes = tuple(
+            f"Left out: {name}, which holds {shown(word)} among its numbers; mend it to compare it."
+            for name, word in stray.items()
+        )
+        unused = [name for name in unused if name not in stray]
         if unused:
             said = "Left out, since values hardly ever repeat or there are none"
-            self.notes = (f"{said}: {listed(unused)}.",)
+            self.notes += (f"{said}: {listed(unused)}.",)
         if not columns:
             raise InputError(
                 f"no column of {next(iter(tables))} can be compared: each is text that hardly ever "
@@ -211,6 +217,15 @@ def _column(name: str, cells: Mapping[str, pd.Series[Any]], known: Column) -> Mi
     digits = all(map(str.isdigit, counts))
     levels.sort(key=lambda level: (order.get(level, len(order)), len(level) * digits, level))
     return MixedColumn(name, "category", tuple(levels), known=known)
+
+
+def _stray(series: pd.Series[Any]) -> str | None:
+    """The first text of a column whose cells are numbers for the most part."""
+    import pandas as pd
+
+    texts = texts_of(series).dropna()
+    odd = pd.to_numeric(texts, errors="coerce").isna()
+    return None if not odd.any() or odd.mean() > 0.5 else str(texts[odd].iloc[0])
 
 
 def _texts(series: pd.Series[Any], known: Column) -> pd.Series[Any]:
