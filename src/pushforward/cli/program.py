@@ -123,7 +123,12 @@ def _flowing(text: str) -> str:
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Learn": {"train": train},
     "Use a model": {"sample": sample, "score": score, "encode": encode, "export": export},
-    "Fill in": {"impute": impute},
+    "Put a density to work on data": {
+        "impute": impute,
+        "anomalies": anomalies,
+        "audit": audit,
+        "quality": quality,
+    },
     "Look into the latent space": {
         "interpolate": interpolate,
         "manifold": manifold,
@@ -140,7 +145,6 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "info": info,
         "report": report,
     },
-    "Look at data": {"anomalies": anomalies, "audit": audit, "quality": quality},
     "Look up": {"models": models, "data": data, "cache": cache},
 }
 for _panel, _verbs in _VERBS.items():
