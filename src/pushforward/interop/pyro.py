@@ -19,7 +19,7 @@ except ImportError:
 __all__ = ["PyroFlow"]
 
 
-class PyroFlow(FlowDistribution, TorchDistributionMixin):  # type: ignore[override]
+class PyroFlow(FlowDistribution, TorchDistributionMixin):
     r"""``FlowDistribution`` with what ``pyro.sample`` asks for besides: a call, masks, to_event.
 
     In a guide or a model, name the flow's parameters to Pyro as those of any module:
