@@ -30,7 +30,7 @@ above 200 columns, whose densities take long, two folds do."""
 _BLUNT = 1e-2
 """Least variance of a normal before the noise is added, in variances of a column."""
 _FENCE = 15.0
-"""Widths of the middle half from the median: a normal reaches 4, a lognormal of spread 1 some 15."""
+"""Widths of the middle half from the median: a normal reaches 4."""
 
 
 @dataclass(frozen=True, eq=False)
