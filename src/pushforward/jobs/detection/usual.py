@@ -138,7 +138,8 @@ def usual_flow(
     than others; a mixture of normals takes :math:`\sigma^2 I` into its covariances exactly.
     Capacity: few normals, by EM. Trimming: the share ``trim`` of the rows that are least probable
     under twice the noise is left out and EM goes again, a concentration step of FAST-MCD; anomalies
-    that had made a normal of their own lose it.
+    that had made a normal of their own lose it. So that a single huge value does not stretch its
+    column, means and deviations are then those of rows within fences.
 
     Args:
         rows: ``(N, D)``; those with missing values (NaN) are not learned.
@@ -161,7 +162,7 @@ def usual_flow(
         raise InputError(f"what is usual takes {_FEWEST} complete rows at least; got {len(rows)}.")
     wanted = components or (16 if trim else 64)
     flow = GMM((rows.shape[1],), columns=columns, seed=seed)
-    flow.initialise(_fenced(rows))
+    flow.initialise(_fenced(rows) if trim else rows)
     with torch.no_grad():
         z = flow.latents(torch.from_numpy(rows)).double().numpy()
     found = _mixture(z, wanted, seed)
