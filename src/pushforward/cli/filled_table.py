@@ -33,6 +33,8 @@ def check_file(path: str) -> None:
         InputError: it is none.
     """
     if not Path(path).is_file():
+        if path.lower().endswith((".csv", ".csv.gz", ".parquet")):
+            raise InputError(f"no such file: {path}.")
         raise InputError(
             f"impute fills in one CSV or Parquet file at a time; {path} is none. Other sources are "
             f"written with -o FILE.npy."

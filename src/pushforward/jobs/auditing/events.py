@@ -10,6 +10,7 @@ import numpy as np
 from ...data import Dataset, open_data, read_for
 from ...data.arrays import is_frame
 from ...data.encoding import encode_cells
+from ...data.found import counted
 from ...data.schema import Schema, is_polars
 from ...errors import InputError
 from ...model import Model
@@ -177,8 +178,8 @@ def learned_on_half(events: Events, seed: int) -> tuple[Model, Array]:
     count = len(events.frame)
     if count < _FEWEST:
         raise InputError(
-            f"{count} rows are too few to learn a density from; an audit without a model takes at "
-            f"least {_FEWEST}."
+            f"{counted(count, 'row')}: too few to learn a density from; an audit without a model "
+            f"takes at least {_FEWEST}."
         )
     order = np.random.default_rng(seed).permutation(count)
     half, rest = order[: count // 2], np.sort(order[count // 2 :])
