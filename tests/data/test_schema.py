@@ -454,3 +454,12 @@ def test_a_header_alone_is_no_table(tmp_path):
     (tmp_path / "bare.csv").write_text("a,b\n")
     with pytest.raises(InputError, match=r"^bare\.csv has zero rows\.$"):
         open_data(tmp_path / "bare.csv", schema="auto")
+
+
+def test_one_value_far_from_all_others_makes_heavy_tails():
+    rng = np.random.default_rng(0)
+    plain = pd.DataFrame({"pay": np.exp(rng.normal(8, 0.5, 1000))})
+    far = plain.copy()
+    far.loc[7, "pay"] = 9e6
+    assert not detect(plain).columns[0].heavy
+    assert detect(far).columns[0].heavy

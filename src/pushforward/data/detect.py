@@ -20,6 +20,7 @@ __all__ = ["check_kinds", "column_of", "detect"]
 _STEPS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)
 _ENOUGH = 100  # numbers from which a shape can be told
 _HEAVY = 7.0  # a normal has 3.8, an exponential 4.8, Student's t of 3 degrees of freedom 7.6
+_FAR = 100.0  # lognormals that are not heavy by the first rule end near 30
 
 
 def check_kinds(kinds: Mapping[str, str] | None) -> dict[str, str]:
@@ -216,7 +217,7 @@ def _shaped(sketch: Sketch, column: Column, numbers: np.ndarray) -> Column:
         if 0 < low < 0.05 * top and 0.95 * top < high < top:
             return replace(known, low=0.0, high=top)
     if column.kind in ("number", "integer"):
-        known = replace(known, heavy=_is_heavy(numbers))
+        known = replace(known, heavy=_is_heavy(numbers, low, high))
     return known
 
 
@@ -237,16 +238,19 @@ def _on_grid(numbers: np.ndarray, step: float, tolerance: float = 1e-15) -> bool
     return bool((off <= margin).all() and margin.max() < 0.05)
 
 
-def _is_heavy(numbers: np.ndarray) -> bool:
+def _is_heavy(numbers: np.ndarray, low: float, high: float) -> bool:
     r"""Whether the tails are far out by the spread of the middle half.
 
     .. math:: (q_{0.995} - q_{0.005}) / (q_{0.75} - q_{0.25}) > 7
+
+    or the ends of all cells a hundred times that spread apart: one such value is enough to decide
+    the mean, the deviation and the validation of a whole table.
     """
     if len(numbers) < _ENOUGH:
         return False
     ends = np.quantile(numbers, [0.005, 0.25, 0.75, 0.995])
     outer, inner = ends[3] - ends[0], ends[2] - ends[1]
     if inner > 0:
-        return bool(outer > _HEAVY * inner)
+        return bool(outer > _HEAVY * inner or high - low > _FAR * inner)
     # Most cells are one and the same value: an amount that is mostly zero, say.
     return bool(outer > 0 and len(np.unique(numbers)) > 20)
