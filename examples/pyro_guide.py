@@ -69,24 +69,14 @@ def as_likelihood(noise: pf.Flow, observed: Tensor, steps: int = 300) -> Tensor:
 
 def main() -> dict[str, float]:
     """Infer, compare, print; return the differences in posterior deviations."""
-    from variational import data, quadrature
+    from variational import compare, data
 
     x, y = data()
     pyro.set_rng_seed(0)
     posterior, bound = infer(x, y)
     with torch.no_grad():
         draws = posterior.sample((20_000,))
-    mean, std, evidence = quadrature(x, y)
-    for name, found, true, scale in zip(("intercept", "slope"), draws.T, mean, std, strict=True):
-        print(
-            f"{name:10} flow {found.mean():.3f} ± {found.std():.3f}   grid {true:.3f} ± {scale:.3f}"
-        )
-    print(f"bound on the log-evidence {bound:.3f} nats, log-evidence {evidence:.3f}")
-    return {
-        "mean": float(((draws.mean(0) - mean) / std).abs().max()),
-        "std": float((draws.std(0) / std - 1).abs().max()),
-        "gap": evidence - bound,
-    }
+    return compare(draws, bound, x, y)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,11 @@ def main() -> dict[str, float]:
     x, y = data()
     posterior, bound = learn(x, y)
     draws = posterior.sample((20_000,))
+    return compare(draws, bound, x, y)
+
+
+def compare(draws: Tensor, bound: float, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Print draws and bound beside the grid; return the differences in posterior deviations."""
     mean, std, evidence = quadrature(x, y)
     for name, found, true, scale in zip(("intercept", "slope"), draws.T, mean, std, strict=True):
         print(

@@ -15,7 +15,7 @@ from .bases import Base, StandardNormal
 from .checks import check_context, check_events
 from .errors import InputError, NumericalError
 from .gaussians.fitted import note_base
-from .layers import Chain, DequantizeColumns, FillMissing, Layer, Noisy, OnColumns, Shape
+from .layers import Chain, DequantizeColumns, FillMissing, Layer, Noisy, Shape
 from .layers.soundness import first_unsound
 from .model import Density, Model
 
@@ -366,8 +366,7 @@ class Flow(Model):
         x, context = super().prepare(x, context, check)
         if check and len(x) and not torch.compiler.is_compiling():
             for layer in itertools.islice(self.chain, 2):
-                if isinstance(layer, (DequantizeColumns, OnColumns)):
-                    layer.check(x, self.name)
+                layer.check(x, self.name)
         return x, context
 
     @torch.no_grad()

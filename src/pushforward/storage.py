@@ -24,7 +24,7 @@ from . import __version__
 from .errors import InputError
 from .files import sync_folder, write_bytes, write_text
 
-__all__ = ["FORMAT", "Saved", "model_folder", "read_model", "write_model"]
+__all__ = ["FORMAT", "Saved", "is_model", "model_folder", "read_model", "write_model"]
 
 FORMAT = 1
 """Version of the directory's layout. A higher one is from a newer pushforward."""
@@ -106,6 +106,11 @@ def model_folder(directory: str | os.PathLike[str]) -> Path:
     if not (folder / _CONFIG).exists() and (best / _CONFIG).exists():
         return best
     return folder
+
+
+def is_model(directory: str | os.PathLike[str]) -> bool:
+    """Whether a saved model, or a run that has one, lies there; it need not be whole."""
+    return (model_folder(directory) / _CONFIG).is_file()
 
 
 # Reading ---------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ def anomalies(
     in which 9 of 10 values would lie, given the other columns.
     """
     from ..jobs.detection.anomalies import anomalies as find
+    from ..storage import is_model
     from .reading import open_model
     from .writers import check_suffix
 
@@ -91,7 +92,7 @@ def anomalies(
     if not 0 < false_alarms < 1:
         raise InputError(f"--false-alarms is a share such as 0.01; got {false_alarms}.")
     flow, source = None, data
-    if data is None and not _is_model(model_or_data):
+    if data is None and not is_model(model_or_data):
         source = model_or_data
         if picture is not None:
             raise InputError("--picture is of images; a table has none. Write -o FILE.csv.")
@@ -113,12 +114,6 @@ def anomalies(
     if picture is not None:
         found.save_picture(picture)
     _print(found, out, picture)
-
-
-def _is_model(folder: str) -> bool:
-    from ..storage import model_folder
-
-    return (model_folder(folder) / "config.json").is_file()
 
 
 def _print(found: Anomalies, out: Path | None, picture: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import Json
+from .options import Html, Json, check_html
 
 if TYPE_CHECKING:
     from ..jobs.auditing.audit import Audit
@@ -41,12 +41,7 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write a page with tables and pictures.", show_default=False
-        ),
-    ] = None,
+    html: Html = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     json_file: Json = None,
 ) -> None:
@@ -69,8 +64,7 @@ def audit(
             f"audit takes a model and a source, or a source alone; got {len(sources)} arguments. "
             f"The set to compare with is --against {sources[-1]}."
         )
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--html takes a file that ends in .html; got {html}.")
+    check_html(html)
     model = open_model(Path(sources[0]), needs="log_prob") if len(sources) == 2 else None
     result = examine(model, sources[-1], by, against, seed=seed)
     command = _command(sources, by, against, html, seed)

@@ -94,6 +94,7 @@ def impute(
     conditional mean (integers rounded, categories the most probable); cells that are there, the
     order of rows and columns, and columns that the model does not know stay as they are.
     """
+    from ..storage import is_model
     from .output import paragraphs, say
 
     for option, value in (("--draws", draws), ("--steps", steps)):
@@ -101,7 +102,7 @@ def impute(
             raise InputError(f"{option} takes a whole number from 1; got {value}.")
     if draws is not None and best:
         raise InputError("--draws and --best fill in different values; give one of them.")
-    if data is None and not _is_model(model_or_data):
+    if data is None and not is_model(model_or_data):
         _check_out(out, [".csv", ".parquet", ".npy"], spread)
         from ..jobs.learning import learn
         from .filled_table import check_file
@@ -139,11 +140,6 @@ def _default_source(flow: Flow, model: str) -> str:
             f"pushforward impute {model} DATA."
         )
     return source
-
-
-def _is_model(folder: str) -> bool:
-    place = Path(folder)
-    return (place / "config.json").is_file() or (place / "best" / "config.json").is_file()
 
 
 def _check_out(out: Path, possible: list[str], spread: Path | None) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
+
 __all__ = [
     "CACHE",
     "CUTS",
@@ -16,6 +18,7 @@ __all__ = [
     "Crop",
     "Data",
     "Device",
+    "Html",
     "Json",
     "Kinds",
     "MaxUnreadable",
@@ -24,6 +27,7 @@ __all__ = [
     "Size",
     "SomeData",
     "Split",
+    "check_html",
 ]
 
 CACHE = {"auto": None, "always": True, "never": False}
@@ -88,6 +92,22 @@ Json = Annotated[
         show_default=False,
     ),
 ]
+
+Html = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a page with tables and pictures.", show_default=False),
+]
+
+
+def check_html(path: Path | None) -> None:
+    """Refuse a page whose name says that it is something else.
+
+    Raises:
+        InputError: the name does not end in .html.
+    """
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--html takes a file that ends in .html; got {path}.")
+
 
 Size = Annotated[
     int | None,

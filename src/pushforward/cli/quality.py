@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import Json
+from .options import Html, Json, check_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,12 +47,7 @@ def quality(
             show_default=False,
         ),
     ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write a page with tables and pictures.", show_default=False
-        ),
-    ] = None,
+    html: Html = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     json_file: Json = None,
 ) -> None:
@@ -71,8 +66,7 @@ def quality(
     from ..jobs.tables.frames import source_name
     from .output import paragraphs, say, table, write_json
 
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--html takes a file that ends in .html; got {html}.")
+    check_html(html)
     parts: tuple[Any, Any, Any] = (real, unseen, synthetic)
     if Path(synthetic).is_dir():
         parts = _drawn(real, unseen, Path(synthetic), seed)

@@ -66,12 +66,10 @@ class GaussianMixture(Base):
         log_weights = torch.log_softmax(self.logits, dim=0)
         # From the mean first: far from 0, W z - W mu would be a small difference of large numbers.
         away = z.flatten(1) - self.mean[:, None]  # (K, N, D)
-        scale = torch.exp(self.log_precision)
         if self.covariance == "diag":
-            white = away * scale[:, None]
+            white = away * torch.exp(self.log_precision)[:, None]
         else:
-            factor = self._below() + torch.diag_embed(scale)  # (K, D, D)
-            white = away @ factor.mT
+            white = away @ self.factors().mT
         constant = math.log(2 * math.pi) * self.mean.shape[1]
         return (
             log_weights
@@ -128,6 +126,12 @@ class GaussianMixture(Base):
             self.below.copy_(factor[:, row, column])
         self.logits.copy_(weights.double().log())
         self.mean.copy_(means)
+
+    def factors(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The lower triangular W of full covariances: ``(K, D, D)``, in ``dtype`` or its own."""
+        dtype = dtype or self.mean.dtype
+        scale = torch.exp(self.log_precision.to(dtype))
+        return self._below().to(dtype) + torch.diag_embed(scale)
 
     def _below(self) -> Tensor:
         """The strictly lower triangles: ``(K, D, D)``."""

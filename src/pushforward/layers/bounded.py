@@ -63,7 +63,7 @@ class Bounded(Columnwise):
         width = (self.high - self.low) / (1 - 2 * self.alpha)
         return softplus(z) + softplus(-z) - torch.log(width)
 
-    def check(self, x: Tensor, name: str, places: Sequence[int]) -> None:
+    def check_columns(self, x: Tensor, name: str, places: Sequence[int]) -> None:
         """Look for values out of bounds.
 
         Raises:

@@ -69,7 +69,7 @@ class Columnwise(Layer):
         """Unchanged; anything but the columns it was built for is an error."""
         return same_shape(self, (self.size,), shape)
 
-    def check(self, x: Tensor, name: str, places: Sequence[int]) -> None:
+    def check_columns(self, x: Tensor, name: str, places: Sequence[int]) -> None:
         """Look for values that a column cannot hold; most maps take any.
 
         Raises:
@@ -142,7 +142,7 @@ class OnColumns(Layer):
             InputError: there is one; names the column, the value, and the way out.
         """
         for places, layer in zip(self.places, self.layers, strict=True):
-            layer.check(x[:, places], name, places)  # type: ignore[operator]
+            layer.check_columns(x[:, places], name, places)  # type: ignore[operator]
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged; anything but the shape it was built for is an error."""

@@ -48,6 +48,13 @@ class Layer(nn.Module):
     notes: bool = False
     takes_float64: bool = False
 
+    def check(self, x: Tensor, name: str) -> None:
+        """Look for values of data that it cannot take; most layers take any.
+
+        Raises:
+            InputError: there is one; says of ``name`` which value where, and the way out.
+        """
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data ``(N, *shape)`` to latent; return ``(z, log_det)``."""
         raise NotImplementedError

@@ -52,8 +52,7 @@ def observed_log_prob(flow: Flow, rows: Array) -> Array:
         filled = np.where(gaps, middle, rows)
         z = flow.encode(filled).double().cpu()
         log_det = score(flow, filled) - _log_prob(base, z)
-        lower = base._below().double() + torch.diag_embed(base.log_precision.double().exp())
-        root = torch.linalg.inv(lower).cpu()  # the covariance is root root^T
+        root = torch.linalg.inv(base.factors(torch.float64)).cpu()  # the covariance is root root^T
         result = np.full(len(rows), np.nan)
         patterns, which = np.unique(gaps, axis=0, return_inverse=True)
         for k, pattern in enumerate(patterns):

@@ -11,7 +11,6 @@ from torch import Tensor
 from ...checks import check_events
 from ...errors import InputError
 from ...flow import Flow
-from ...layers import DequantizeColumns, OnColumns
 
 __all__ = ["incomplete"]
 
@@ -68,5 +67,4 @@ def _numbers(x: Any) -> Tensor:
 
 def _check_columns(flow: Flow, values: Tensor, gaps: Tensor, name: str) -> None:
     for layer in flow.chain:
-        if isinstance(layer, (DequantizeColumns, OnColumns)):
-            layer.check(torch.where(gaps, torch.nan, values.double()), name)
+        layer.check(torch.where(gaps, torch.nan, values.double()), name)

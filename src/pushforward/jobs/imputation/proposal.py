@@ -53,8 +53,7 @@ def fit_proposal(space: FillingSpace, seed: int, context: Tensor | None = None) 
     """
     base, dims = space.flow.base, space.flow.dims
     if len(space.rest) == 0 and isinstance(base, GaussianMixture) and base.covariance == "full":
-        scale = torch.exp(base.log_precision.double())
-        factor = base._below().double() + torch.diag_embed(scale)
+        factor = base.factors(torch.float64)
         log_weights = torch.log_softmax(base.logits.double(), 0)
         return Proposal(log_weights, base.mean.double(), factor.mT @ factor)
     if dims > _WIDEST:
